@@ -5,7 +5,8 @@ PROMPT ?= A bear walks from the left to the right
 OUT ?= out
 RUN := $(VENV)/bin
 
-PYTEST := $(RUN)/python -m pytest -n 2 --dist loadfile
+# whole files to a worker, for they share models and servers; the long ones first, as conftest.py sorts them
+PYTEST := $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: video test test-fast browser lint types docs clean
 

@@ -17,6 +17,7 @@ for run in default:1:1 default:2:2 avx2:1:2 avx2:2:1 avx512:1:1 avx512:2:2; do
   IFS=: read -r isa threads seed <<<"$run"
   log="$logs/$isa-$threads-$seed.log"
   ATEN_CPU_CAPABILITY=$isa OMP_NUM_THREADS=$threads OMP_WAIT_POLICY=passive "${PYTHON:-.venv/bin/python}" -m pytest -n 2 --dist loadfile \
+    --no-loadscope-reorder \
     -p randomly --randomly-seed="$seed" "$@" >"$log" 2>&1 || bad=1
   last=$(grep -E "(passed|failed|errors?).* in [0-9.]+s" "$log" | tail -1)
   failed=$(($(count failed "$last") + $(count error "$last")))

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 # before torch is imported: some virtual machines announce half-precision instructions that they do not have
@@ -18,6 +19,7 @@ from chat_server import serve as serve  # a fixture
 from torch import Tensor
 
 THREADS = torch.get_num_threads()
+SECONDS = {"sweep": 0, "slow": 10, "browser": 3}  # of a test with a marker, roughly
 GOLDEN = Path(__file__).parent / "golden"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium")
@@ -31,11 +33,17 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    if config.getoption("--sweeps"):
-        return
+    if not config.getoption("--sweeps"):
+        for item in items:
+            if item.get_closest_marker("sweep"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; want --sweeps"))
+
+    # a long file that begins last leaves the other workers idle; of files that are as long the order stays random
+    seconds = Counter()
     for item in items:
-        if item.get_closest_marker("sweep"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes; want --sweeps"))
+        known = (roughly for name, roughly in SECONDS.items() if item.get_closest_marker(name))
+        seconds[item.path] += next(known, 0.02)
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 def pytest_runtest_setup() -> None:
@@ -106,6 +114,14 @@ def package(tmp_path_factory, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
     return install
+
+
+@pytest.fixture
+def quick_codec(monkeypatch):
+    """The toy world's codec is fitted to a hundred frames: two thousand take seconds, and what is tested is not it."""
+    from animatic.toy import train_decoder
+
+    monkeypatch.setattr(train_decoder, "FITTED", 100)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from animatic.toy.train_mini import MiniTrainer
 from animatic.training.loss import attention_loss
 
 STEPS = 8
+FRAMES = 2  # no count depends on it
 STEP = Step(0, STEPS, 900.0, noise=1.0)
 SCENE = Scene("a bear walks to the right", (Track("a bear", ((0.1, 0.4, 0.4, 0.8), (0.6, 0.4, 0.9, 0.8))),))
 WAIT = torch.ops.aten._local_scalar_dense.default  # Python waits for a value of the device
@@ -62,7 +63,8 @@ def model():
 
 
 def request_of(method: str, steps: int = STEPS) -> GenerationRequest:
-    return GenerationRequest((SCENE,), "mini", method=method, sampling=SamplingOptions(steps=steps, seed=1))
+    sampling = SamplingOptions(steps=steps, frames=FRAMES, seed=1)
+    return GenerationRequest((SCENE,), "mini", method=method, sampling=sampling)
 
 
 def operators_of(model: Any, method: str, steps: int) -> Counter[Any]:
@@ -96,7 +98,7 @@ def test_an_unguided_step_is_the_network_and_little_more(model, method):
 
     They ask for 16 values: 15 of the scheduler's tables, which are in main memory, and whether the latents are finite.
     """
-    x, cond = model.noise([0, 1], 8, 64, 64), model.encode([SCENE.prompt], [""])
+    x, cond = model.noise([0, 1], FRAMES, 64, 64), model.encode([SCENE.prompt], [""])
     with Operators() as bare, torch.no_grad(), model.running():
         model(x, STEP, cond, fused_attention)
     step = a_step(model, method)
@@ -184,6 +186,7 @@ def stored_by(call: Callable[[Tensor], Any], x: Tensor) -> tuple[int, Any]:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()), result
 
 
+@pytest.mark.usefixtures("quick_codec")
 def test_an_optimiser_step_of_the_toy_trainer(tmp_path, monkeypatch):
     """AdamW is one kernel, and the device of the network, which diffusers walks its modules for, hardly asked for."""
     from diffusers.models import modeling_utils

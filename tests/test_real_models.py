@@ -3,6 +3,7 @@
 import json
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import diffusers
@@ -32,6 +33,12 @@ SHARD = re.compile(r"-\d+-of-\d+")
 ALL = sorted(FACTS)
 ENERGIES = ("lvd", "boxdiff", "backward-guidance")
 UNETS = {"UNet2DConditionModel", "UNet3DConditionModel"}
+
+
+@cache
+def bones_of(name):
+    """The skeleton of a model, made once: half a second for the largest. Tests leave it as it is."""
+    return skeleton(name)
 
 
 def size(module):
@@ -82,7 +89,7 @@ def test_classes_are_known(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_parameters_are_as_many_as_published(name):
-    parts = parts_of(skeleton(name))
+    parts = parts_of(bones_of(name))
     for part, published_count in FACTS[name]["parameters"].items():
         assert size(parts[part]) == pytest.approx(published_count["count"], rel=published_count["tolerance"])
 
@@ -100,7 +107,7 @@ def test_parameters_are_as_many_as_published(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_attention_layer_is_hooked(name):
-    bones = skeleton(name)
+    bones = bones_of(name)
     for network in bones.model.networks:
         for key, processor in network.attn_processors.items():
             hooked = type(processor).__module__ == "animatic.backbones.attention_processors"
@@ -112,7 +119,7 @@ def test_every_attention_layer_is_hooked(name):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("method", ENERGIES)
 def test_layers_that_methods_name_exist_or_the_refusal_says_which(name, method):
-    bones = skeleton(name)
+    bones = bones_of(name)
     energy = energy_of(method_named(method).on(bones.model))
     request = AttentionMapRequest(torch.zeros(1, 1, dtype=torch.long), energy.layers)
     text_layers = bones.model.hooks.text_layers
@@ -149,7 +156,7 @@ def test_card(name):
 @pytest.mark.parametrize("name", ALL)
 def test_latents_are_those_of_the_configurations(name):
     """What the networks and autoencoders themselves say: channels, pixels a cell, frames a latent frame, patches."""
-    bones = skeleton(name)
+    bones = bones_of(name)
     model, geometry = bones.model, PRESETS[name].geometry
     by_config = type(model).native_geometry(model.unet.config, model.vae.config)
     for key in ("channels", "vae_spatial_ratio", "vae_temporal_ratio", "patch"):
@@ -158,14 +165,14 @@ def test_latents_are_those_of_the_configurations(name):
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if FACTS[name]["scheduler"]])
-def test_scheduler_takes_the_published_configuration(name):
+def test_scheduler_takes_the_published_configuration(name, monkeypatch):
     config = dict(FACTS[name]["scheduler"])
     kind = getattr(diffusers, config.pop("_class_name"))
     scheduler = kind.from_config(config)
     assert kind.__name__ == FACTS[name]["model_index"]["scheduler"][1]
     assert {key: scheduler.config[key] for key in config} == config
-    bones = skeleton(name)
-    bones.model.scheduler = scheduler
+    bones = bones_of(name)
+    monkeypatch.setattr(bones.model, "scheduler", scheduler)
     preset = PRESETS[name]
     schedule = bones.model.schedule(preset.defaults.steps, preset.defaults.scheduler)
     assert schedule.steps == preset.defaults.steps

@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import cache
 from inspect import signature
 from pathlib import Path
 
@@ -66,14 +67,25 @@ def schedule_or_refusal(model, name):
         return None, str(error)
 
 
-def run(model, name, seeds=(0,)):
+@pytest.fixture(scope="module")
+def schedules(models):
+    """What `schedule_or_refusal` says of a cell, once: diffusers takes half a second to make a KDPM2."""
+
+    @cache
+    def of_cell(kind, name):
+        return schedule_or_refusal(models[kind], name)
+
+    return of_cell
+
+
+def run(model, schedule, seeds=(0,)):
     cond = model.encode(["a cat"] * len(seeds), ["bad"] * len(seeds))
-    return sample(model, model.schedule(STEPS, name), model.noise(seeds, 1, 32, 32), cond, [Guidance(3.0)], seeds)
+    return sample(model, schedule.again(), model.noise(seeds, 1, 32, 32), cond, [Guidance(3.0)], seeds)
 
 
-def stepped_by_diffusers(model, name):
+def stepped_by_diffusers(model, name, schedule):
     """A loop of the bare scheduler and the bare network, with the same draws."""
-    schedule = model.schedule(STEPS, name)
+    schedule = schedule.again()
     scheduler = scheduler_named(name, model.scheduler)
     scheduler.set_timesteps(STEPS)
     noise = model.noise([0], 1, 32, 32)
@@ -114,9 +126,9 @@ def test_the_page_of_schedulers_is_current_and_lists_all():
 
 
 @pytest.mark.parametrize(("kind", "name"), CELLS)
-def test_it_steps_as_diffusers_or_is_refused(models, kind, name):
+def test_it_steps_as_diffusers_or_is_refused(models, schedules, kind, name):
     model = models[kind]
-    schedule, refusal = schedule_or_refusal(model, name)
+    schedule, refusal = schedules(kind, name)
     if schedule is None:
         # named as it was typed; and what is wanted in its place runs on this very model
         assert name in refusal
@@ -124,10 +136,10 @@ def test_it_steps_as_diffusers_or_is_refused(models, kind, name):
         wanted = refusal.rpartition("want ")[2]
         nearest = re.match(r"[\w+-]+", wanted)
         assert nearest, refusal
-        assert schedule_or_refusal(model, nearest[0])[0] is not None, refusal
+        assert schedules(kind, nearest[0])[0] is not None, refusal
         return
 
-    got, want = run(model, name), stepped_by_diffusers(model, name)
+    got, want = run(model, schedule), stepped_by_diffusers(model, name, schedule)
     assert bool(want.isfinite().all())
     assert float((got - want).abs().max()) <= CLOSE * float(want.abs().max())
 
@@ -142,15 +154,15 @@ def test_the_noise_levels_are_the_models_own(kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), CELLS)
-def test_the_same_seed_twice_and_at_another_place_in_a_batch(models, kind, name):
-    model = models[kind]
-    if schedule_or_refusal(model, name)[0] is None:
+def test_the_same_seed_twice_and_at_another_place_in_a_batch(models, schedules, kind, name):
+    model, (schedule, _) = models[kind], schedules(kind, name)
+    if schedule is None:
         return
-    one = run(model, name)
+    one = run(model, schedule)
     scale = float(one.abs().max())
-    assert float((one - run(model, name)).abs().max()) <= CLOSE * scale
-    assert float((one - run(model, name, (7, 0))[1:]).abs().max()) <= CLOSE * scale
-    assert float((one - run(model, name, (7,))).abs().max()) > 0.01 * scale, "another seed is another sample"
+    assert float((one - run(model, schedule)).abs().max()) <= CLOSE * scale
+    assert float((one - run(model, schedule, (7, 0))[1:]).abs().max()) <= CLOSE * scale
+    assert float((one - run(model, schedule, (7,))).abs().max()) > 0.01 * scale, "another seed is another sample"
 
 
 # diffusers' PNDM averages velocities of several levels as if they were noise, and is off at few steps
@@ -158,11 +170,12 @@ EXACT = [cell for cell in CELLS if cell != ("velocity", "PNDMScheduler")]
 
 
 @pytest.mark.parametrize(("kind", "name"), EXACT)
-def test_each_evaluation_is_at_its_noise_level(models, kind, name):
+def test_each_evaluation_is_at_its_noise_level(schedules, kind, name):
     """With a network that knows the clean sample every solver arrives at it, by way of the levels that it announces."""
-    schedule = schedule_or_refusal(models[kind], name)[0]
+    schedule = schedules(kind, name)[0]
     if schedule is None:
         return
+    schedule = schedule.again()
     clean, noise = torch.randn(2, 1, 4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     schedule.start(noise)
     first = next(iter(schedule))

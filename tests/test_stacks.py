@@ -36,7 +36,7 @@ BALL = Scene(
     seconds=1.0,
 )
 STORY = (replace(BALL, seconds=2.0), replace(BALL, prompt="a blue car and a red ball", seconds=2.0))
-QUICK = {"steps": 3, "frames": 2}
+QUICK = {"steps": 3, "frames": 1}
 
 HALVES = ["lvd", "boxdiff", "layout-attention", "gligen", "multidiffusion", "lmd"]
 PAIRS = ["+".join(pair) for pair in combinations(HALVES, 2)]

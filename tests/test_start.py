@@ -5,6 +5,7 @@ import inspect
 import json
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -20,6 +21,7 @@ main(json.loads(sys.argv[1]))
 """
 
 
+@cache
 def modules_after(*words: str) -> set[str]:
     """The modules that a command has imported when it ends."""
     done = subprocess.run(

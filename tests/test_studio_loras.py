@@ -1,11 +1,7 @@
 """LoRAs in the studio: sent by a visitor, requested with a strength, seen by nobody else; and the memory they take."""
 
-import json
 import os
-import socket
-import time
 
-import httpx
 import numpy as np
 import pytest
 import torch
@@ -15,21 +11,16 @@ from test_studio_page import browser  # noqa: F401 - a fixture
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
+from studio_server import PASSWORD, RENDER, ask, done, rendered, served, visitor
+
 import animatic
-from animatic import Scene, Track
 from animatic.errors import AnimaticError
 from animatic.request import GenerationRequest
-from animatic.studio.api import Api
 from animatic.studio.limits import Limits
-from animatic.studio.log import DONE, RUNNING, WAITING, Refused
+from animatic.studio.log import Refused
 from animatic.studio.loras import Loras, shown_name
 from animatic.studio.models import Models
-from animatic.studio.server import serve
-from animatic.studio.work import Studio
 
-PASSWORD = "open sesame"
-SCENE = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
-RENDER = {"scene": json.loads(SCENE.to_json()), "method": "none", "steps": 1, "frames": 1}
 LIMITS = Limits(lora=60_000, loras=2)
 
 
@@ -50,28 +41,10 @@ def lora():
     return save(lora_of_mini())
 
 
-def served(folder, **options):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    studio = Studio(folder, limits=LIMITS, loras=options.pop("loras", ()))
-    return serve(Api(studio), port=port, **options)
-
-
-def visitor(server, **options):
-    return httpx.Client(base_url=server.url, auth=("anybody", PASSWORD), timeout=30, **options)
-
-
 def sent(client, content, name="hat.safetensors"):
     return client.post(
         "/lora", params={"name": name}, content=content, headers={"content-type": "application/octet-stream"}
     )
-
-
-def ask(client, endpoint, **words):
-    answer = client.post(f"/api/{endpoint}", json=words)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 def refused(answer, status=400):
@@ -79,20 +52,6 @@ def refused(answer, status=400):
     (message,) = answer.json().values()
     assert "\n" not in message
     return message
-
-
-def rendered(client, *loras):
-    return done(client, ask(client, "render", **RENDER, loras=list(loras))["id"])
-
-
-def done(client, job):
-    for _ in range(1500):
-        status = ask(client, "status", id=job)
-        if status["state"] not in (WAITING, RUNNING):
-            assert status["state"] == DONE, status["message"]
-            return status
-        time.sleep(0.02)
-    raise AssertionError("it was not over within 30 s")
 
 
 def frames(server, status):
@@ -104,7 +63,7 @@ def frames(server, status):
 @pytest.fixture(scope="module")
 def house(tmp_path_factory, lora):
     """(server, Anna, Bob, the name of Anna's LoRA)"""
-    server = served(tmp_path_factory.mktemp("loras") / "studio", password=PASSWORD)
+    server = served(tmp_path_factory.mktemp("loras") / "studio", LIMITS, password=PASSWORD)
     with visitor(server) as anna, visitor(server) as bob:
         answer = sent(anna, lora)
         assert answer.status_code == 200, answer.text
@@ -117,7 +76,7 @@ def test_a_lora_is_sent_and_rendered_at_each_strength(house):
     server, anna, _, name = house
     assert [each["name"] for each in ask(anna, "options")["loras"]] == [name]
     plain, off, full, half = (
-        frames(server, rendered(anna, *loras)) for loras in ([], [f"{name}:0"], [name], [f"{name}:-0.5"])
+        frames(server, rendered(anna, loras=loras)) for loras in ([], [f"{name}:0"], [name], [f"{name}:-0.5"])
     )
     assert np.abs(off - plain).max() <= 1
     assert np.abs(full - plain).max() > 1 and np.abs(half - plain).max() > 1 and np.abs(half - full).max() > 1
@@ -196,16 +155,16 @@ def test_all_of_a_visitor_have_a_most_of_bytes(tmp_path, lora):
 
 
 def test_a_restart_keeps_it_and_a_deleted_one_is_gone(tmp_path, lora):
-    server = served(tmp_path / "studio", password=PASSWORD)
+    server = served(tmp_path / "studio", LIMITS, password=PASSWORD)
     with visitor(server) as anna:
         (kept,) = sent(anna, lora).json()["loras"]
         cookies = dict(anna.cookies)
     server.close()
-    again = served(tmp_path / "studio", password=PASSWORD)
+    again = served(tmp_path / "studio", LIMITS, password=PASSWORD)
     try:
         with visitor(again, cookies=cookies) as anna:
             assert ask(anna, "loras")["loras"] == [kept] and kept["label"] == "hat"
-            rendered(anna, kept["name"])
+            rendered(anna, loras=[kept["name"]])
             assert ask(anna, "delete_lora", name=kept["name"]) == {"loras": []}
             assert "unknown LoRA" in refused(anna.post("/api/render", json={**RENDER, "loras": [kept["name"]]}))
             assert not list((tmp_path / "studio").glob("visitors/*/loras/*"))
@@ -264,7 +223,7 @@ def test_of_models_with_loras_the_last_one_stays(tmp_path):
 @pytest.mark.browser
 @needs_browser
 def test_the_page_sends_one_and_sets_its_strength(browser, tmp_path, lora):  # noqa: F811
-    server = served(tmp_path / "studio")
+    server = served(tmp_path / "studio", LIMITS)
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     page = context.new_page()
     errors = []

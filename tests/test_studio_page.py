@@ -17,6 +17,7 @@ from animatic.toy.detector import ToyDetector
 
 pytestmark = [pytest.mark.browser, needs_browser]
 BEAR = "A bear walks from the left to the right"
+PATIENCE = 120_000  # milliseconds: where every core is busy, the page shares one with the server's first rehearsal
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ def browser():
 def page(browser, server):
     """The page, freshly opened by somebody new; fails where it complained or asked anybody else."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
 from conftest import needs_browser
+from studio_server import slow_steps  # noqa: F401 - a fixture
 from test_studio_page import browser, page, server  # noqa: F401 - fixtures
 from test_studio_takes_page import serious_violations
 
@@ -21,6 +22,7 @@ from animatic.studio.queue_order import FILE
 from animatic.studio.work import Studio
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+pytestmark = pytest.mark.usefixtures("slow_steps")
 BEAR = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
 
 
@@ -32,7 +34,7 @@ def queued(studio: Studio, steps: int = 1, frames: int = 1, seed: int = 0) -> st
 
 def held(studio: Studio) -> str:
     """A job that is at work, and long."""
-    name = queued(studio, steps=200, frames=16)
+    name = queued(studio, steps=200)
     until(lambda: studio.log.get(name).state == RUNNING)
     return name
 
@@ -165,7 +167,7 @@ def test_the_page_lists_what_waits(page):  # noqa: F811
 
     # while one is at work, three are queued
     page.uncheck("#none")
-    render("lvd", "200", "16")
+    render("none", "200", "4")
     page.wait_for_selector("#preview:not([hidden])", timeout=60_000)
     for method in ("none", "boxdiff", "layout-attention"):
         render(method, "1", "2")

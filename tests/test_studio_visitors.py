@@ -1,9 +1,7 @@
 """Visitors of a studio with a password: each browser has jobs of its own, which no other one sees or changes."""
 
 import io
-import json
 import os
-import socket
 import time
 import zipfile
 
@@ -12,54 +10,23 @@ import pytest
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
-from animatic import Scene, Track
+from studio_server import PASSWORD, SCENE, ask, rendered, served, visitor
+
 from animatic.rendering import request_of
-from animatic.studio.api import Api
 from animatic.studio.job_request import JobRequest
 from animatic.studio.limits import Limits
-from animatic.studio.log import DONE, RUNNING, WAITING, Refused
-from animatic.studio.server import serve
+from animatic.studio.log import DONE, RUNNING, Refused
 from animatic.studio.visitors import COOKIE, session_in
 from animatic.studio.work import Studio
 
-PASSWORD = "open sesame"
-SCENE = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
-RENDER = {"scene": json.loads(SCENE.to_json()), "method": "none", "steps": 1, "frames": 1}
+LIMITS = Limits(waiting=6)
 ONE_FRAME = JobRequest(request_of((SCENE,), "mini", "none", 0, steps=1, frames=1)).to_dict()
-
-
-def served(folder, **options):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return serve(Api(Studio(folder, limits=Limits(waiting=6))), port=port, **options)
-
-
-def visitor(server, password=PASSWORD, **options):
-    return httpx.Client(base_url=server.url, auth=("anybody", password), timeout=30, **options)
-
-
-def ask(client, endpoint, **words):
-    answer = client.post(f"/api/{endpoint}", json=words)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def rendered(client, **words):
-    job = ask(client, "render", **RENDER, **words)["id"]
-    for _ in range(1500):
-        status = ask(client, "status", id=job)
-        if status["state"] not in (WAITING, RUNNING):
-            assert status["state"] == DONE, status["message"]
-            return status
-        time.sleep(0.02)
-    raise AssertionError("it was not over within 30 s")
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """(server, Anna, Bob); Anna has a job."""
-    server = served(tmp_path_factory.mktemp("visitors") / "studio", password=PASSWORD)
+    server = served(tmp_path_factory.mktemp("visitors") / "studio", LIMITS, password=PASSWORD)
     with visitor(server) as anna, visitor(server) as bob:
         yield server, anna, bob, rendered(anna)
     server.close()
@@ -162,7 +129,7 @@ def test_gradios_clients_have_sessions_too(house):
 
 
 def test_a_restart_keeps_what_is_whose(tmp_path):
-    server = served(tmp_path / "studio", password=PASSWORD)
+    server = served(tmp_path / "studio", LIMITS, password=PASSWORD)
     with visitor(server) as anna:
         job = rendered(anna)
         cookies = dict(anna.cookies)
@@ -171,7 +138,7 @@ def test_a_restart_keeps_what_is_whose(tmp_path):
     assert cookies[COOKIE].encode() not in kept, "who reads the disk could take the session over"
     assert not any(cookies[COOKIE] in str(path) for path in (tmp_path / "studio").rglob("*"))
 
-    again = served(tmp_path / "studio", password=PASSWORD)
+    again = served(tmp_path / "studio", LIMITS, password=PASSWORD)
     try:
         with visitor(again, cookies=cookies) as anna, visitor(again) as bob:
             assert [each["id"] for each in ask(anna, "gallery")["jobs"]] == [job["id"]]
@@ -181,7 +148,7 @@ def test_a_restart_keeps_what_is_whose(tmp_path):
 
 
 def test_visitors_without_a_job_leave_nothing(tmp_path):
-    server = served(tmp_path / "studio", password=PASSWORD)
+    server = served(tmp_path / "studio", LIMITS, password=PASSWORD)
     try:
         for _ in range(20):
             with visitor(server) as fresh:
@@ -195,7 +162,7 @@ def test_visitors_without_a_job_leave_nothing(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"password": PASSWORD, "shared": True}])
 def test_one_gallery_where_nothing_is_to_be_kept_apart(tmp_path, options):
     """Without a password, and where it is wanted, everything is as it was."""
-    server = served(tmp_path / "studio", **options)
+    server = served(tmp_path / "studio", LIMITS, **options)
     try:
         with visitor(server) as anna, visitor(server) as bob:
             job = rendered(anna)["id"]
@@ -214,7 +181,7 @@ def test_one_gallery_where_nothing_is_to_be_kept_apart(tmp_path, options):
 def held(tmp_path, monkeypatch):
     """A studio whose worker takes up nothing, and the studios of two of its visitors."""
     monkeypatch.setattr(Studio, "_work_on_next", lambda studio: None)
-    studio = Studio(tmp_path / "studio", limits=Limits(waiting=6))
+    studio = Studio(tmp_path / "studio", limits=LIMITS)
     yield studio, studio.of_visitor("anna", True), studio.of_visitor("bob", True)
     studio.close()
 

@@ -24,6 +24,7 @@ from animatic.toy.train_dit import DitCurriculum, DitTrainer
 from animatic.toy.train_mini import MiniTrainer
 
 FRAMES = world.FRAMES
+pytestmark = pytest.mark.usefixtures("quick_codec")
 
 
 def test_the_detector_is_right_to_a_pixel() -> None:

@@ -64,6 +64,9 @@ def test_it_gives_what_the_original_gave(models, name):
     check(models, name)
 
 
+RERUN = pytest.mark.sweep("a recorded run once more, of which one other choice is told apart here already")
+
+
 @pytest.mark.parametrize(
     ("name", "other"),
     [
@@ -72,10 +75,10 @@ def test_it_gives_what_the_original_gave(models, name):
         ("gligen:published (8 steps)", {"legacy": False}),  # 0.4 of 8 steps are three there, begun ones four
         ("lvd-gligen:published (8 steps)", {"until": 0.5}),
         ("lvd+:published (threshold 0)", {"guided": "boxes"}),
-        ("lvd+:published (threshold 0)", {"guided": "nothing"}),
+        pytest.param("lvd+:published (threshold 0)", {"guided": "nothing"}, marks=RERUN),
         ("lmd+:published (nothing composed)", {"guided": "boxes"}),
-        ("lmd+:published (nothing composed)", {"guided": "no word"}),
-        ("lmd+:published (nothing composed)", {"naming": "name"}),
+        pytest.param("lmd+:published (nothing composed)", {"guided": "no word"}, marks=RERUN),
+        pytest.param("lmd+:published (nothing composed)", {"naming": "name"}, marks=RERUN),
     ],
 )
 def test_the_recordings_tell_other_choices_apart(models, name, other):

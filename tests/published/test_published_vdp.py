@@ -13,6 +13,7 @@ from torch import Tensor
 from animatic.backbones import load
 from animatic.backbones.convert import convert_vdp, from_vdp
 from animatic.controls.guidance import Guidance
+from animatic.core.attention import fused_attention
 from animatic.core.loop import sample
 from animatic.core.process import Process
 from animatic.core.schedule import Schedule
@@ -99,10 +100,8 @@ def test_estimates_are_exact_where_there_is_almost_no_signal():
     assert torch.allclose(schedule.estimate(schedule.noised(clean, noise, step), noise, step), clean, atol=1e-9)
 
 
-@pytest.mark.slow("a thousand steps, eight clips")
-@pytest.mark.parametrize("whose", ["theirs", "ours"])
-def test_trained_networks_sample_as_there(whose, tmp_path):
-    """One trained by the original's code and converted, one by ours: saturated pixels and mean within two points."""
+def trained(whose, tmp_path):
+    """One trained by the original's code and converted, or one by ours; and the weights by the original's names."""
     kept = np.load(HERE / f"vdp_trained_{whose}.npz")
     state = {name: torch.from_numpy(kept[name].astype(np.float32)) for name in kept.files}
     if whose == "theirs":
@@ -118,7 +117,30 @@ def test_trained_networks_sample_as_there(whose, tmp_path):
             size="8", batch_size=1, steps=1, sample_every=0, out=str(tmp_path / "run"),
         ))))  # fmt: skip
         model.unet.load_state_dict(from_vdp(state).state_dict())
+    return model, state
 
+
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_trained_networks_are_read_with_their_sampler(whose, tmp_path):
+    """The weights, and 1,000 ancestral steps, which `test_the_sampler_is_the_originals` compares one by one."""
+    model, state = trained(whose, tmp_path)
+    wanted = from_vdp(state).state_dict()
+    assert all(torch.equal(weight, wanted[name]) for name, weight in model.unet.state_dict().items()) and wanted
+    schedule = model.schedule(model.defaults.steps, model.defaults.scheduler)
+    assert len(schedule) == 1000 and schedule.name == "DDPMScheduler"
+    x = schedule.start(normal(7, 8, 3, 4, 8, 8))
+    cond = model.encode([""] * 8, [model.defaults.negative] * 8)
+    step = next(iter(schedule))
+    with torch.no_grad():
+        answer = model(x, step, cond.positive, fused_attention)
+    assert schedule.advance(x, answer, step).isfinite().all() and answer.std() > 0.1
+
+
+@pytest.mark.sweep("a thousand steps, eight clips")
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_trained_networks_sample_as_there(whose, tmp_path):
+    """Saturated pixels and mean within two points."""
+    model, _ = trained(whose, tmp_path)
     habits, x = model.defaults, normal(7, 8, 3, 4, 8, 8)
     cond = model.encode([""] * 8, [habits.negative] * 8)
     latents = sample(model, model.schedule(habits.steps, habits.scheduler), x, cond, [Guidance(habits.guidance)])

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, get_type_hints
 
 from ..controls.boxdiff import BoxDiff
@@ -182,7 +183,7 @@ def _named(controls: Sequence[Control]) -> Iterator[tuple[str, Control]]:
 
 def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
     """The settings of a control or of a part of one, its own parts included."""
-    hints = get_type_hints(type(owner), include_extras=True) if is_dataclass(owner) else {}
+    hints = _hints(type(owner)) if is_dataclass(owner) else {}
     for f in _fields_of(owner):
         value = getattr(owner, f.name)
         path = f"{prefix}.{f.name}"
@@ -200,6 +201,12 @@ def _walk(owner: Any, prefix: str) -> Iterator[Setting]:
                 now = next(name for name, kind in kinds.items() if kind is type(value))
                 yield Setting(path, "choice", now, None, tuple(kinds), help, kinds)
             yield from _walk(value, path)
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    """The types of a class's fields; reading them is the most of the work, and they do not change."""
+    return get_type_hints(cls, include_extras=True)
 
 
 def _fields_of(owner: Any) -> list[Field[Any]]:
@@ -261,6 +268,7 @@ def _other_kind(kind: type, old: Any) -> Any:
     return kind(legacy=old.legacy)
 
 
+@cache
 def _help(cls: type, name: str) -> str:
     """The clause of a docstring that begins with the field's name, else the first that has it, else the first."""
     # clauses end at semicolons, and at full stops before a capital or a name
