@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -88,7 +89,14 @@ class Crashes:
         # a run that is cut short says how far it came
         print(f"{what}: {time.monotonic() - began:.1f} s, {len(self.lost)} lost so far", file=sys.stderr, flush=True)
 
+    def begin_warm(self) -> None:
+        self.subject.work(self.start("warm"), lambda text: None)
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        assert not others, f"a fork would be without the threads {others}"
+
     def run(self, every: int, samples: int, most_states: int, seed: int) -> dict[str, Any]:
+        # done once in this process: what the work imports and makes ready, seconds of it, every fork then has
+        self.begin_warm()
         whole = self.start("whole")
         assert self.recorded(whole, 0) == 0, self.output.read_text()
         changes = read_log(self.log)
