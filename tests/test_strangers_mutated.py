@@ -136,7 +136,7 @@ def part_read_once(cls: Any, folder: Path, dtype: torch.dtype, options: frozense
 
 
 def read_model(file: Path) -> object:
-    """Loads the whole folder; of the parts beside the mutated file the weights are read once, which is most of the time."""
+    """Loads the whole folder; the networks beside the mutated file are read once: they take most of the time."""
     home = next(parent for parent in file.parents if (parent / "unet").is_dir())
 
     def read_part(cls: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
@@ -292,13 +292,15 @@ def read_row(file: Path) -> object:
     try:
         values = json.loads(file.read_bytes())
         names = [name for name in values if name.isidentifier() and len(name) < 100]
-        base = sqlite3.connect(file.with_name("jobs.sqlite"))
+        base = sqlite3.connect(file.with_name("jobs.sqlite"), timeout=0)
         with base:
             base.execute("delete from jobs where number is not 1 and number is not 2")
             marks = ", ".join("?" * len(names))
             base.execute(f"insert into jobs ({', '.join(names)}) values ({marks})", [values[n] for n in names])
-    except (TypeError, ValueError, AttributeError, sqlite3.Error, OverflowError):  # no row that a database could hold
-        return None
+    except (TypeError, ValueError, AttributeError, sqlite3.Error, OverflowError) as error:
+        if "locked" in str(error):  # by the reader of an earlier row
+            raise
+        return None  # no row that a database could hold
     finally:
         if "base" in locals():
             base.close()
