@@ -19,7 +19,7 @@ from animatic.studio.server import serve
 from animatic.studio.work import Studio
 
 LIMITS = Limits()
-SECONDS = 4.0  # CPU time that a request may take; the worst, a reply of boxes, took 2.7 with the other's requests
+SECONDS = 6.0  # CPU time that a request may take; the worst, a reply of boxes, took 2.3 on a busy machine
 WAIT = 1.0  # CPU time of all threads together that may pass until another visitor has an answer
 
 
@@ -29,7 +29,9 @@ def filled(part: str, letters: int, end: str = "") -> str:
 
 
 def reply(part: str) -> dict:
-    return {"prompt": "a bear", "planner": "paste", "reply": filled(part, LIMITS.reply, '"tracks"')}
+    """The longest within both limits, of letters and of values."""
+    by_values = len(part) * (LIMITS.values - 50) // max(1, value_count(part.encode()))
+    return {"prompt": "a bear", "planner": "paste", "reply": filled(part, min(LIMITS.reply, by_values), '"tracks"')}
 
 
 def listed(value: object, most: int = LIMITS.values - 50) -> list:
@@ -56,12 +58,12 @@ WITHIN = {
     "a story of scenes": ("check", {"scene": {"version": 1, "scenes": listed(SCENE)}}),
     "a scene of unknown fields": ("check", scene(**{f"x{i}": 1 for i in range(LIMITS.values - 50)})),
     "settings": ("render", {"scene": SCENE, "settings": {f"x{i}": 1 for i in range(LIMITS.values - 100)}}),
-    "wrong settings": ("render", {"scene": SCENE, "settings": {f"x{i}": [] for i in range(LIMITS.values - 100)}}),
+    "wrong settings": ("render", {"scene": SCENE, "settings": {f"x{i}": [] for i in range(LIMITS.values // 2 - 100)}}),
     "wrong methods": ("render", {"scene": SCENE, "compare": listed(1, LIMITS.values - 200)}),
     "LoRAs": ("render", {"scene": SCENE, "loras": listed("x", LIMITS.values - 200)}),
     "an image that is none": ("render", {"scene": SCENE, "image": "A" * 1_900_000}),
     "a size": ("render", {"scene": SCENE, "size": "1" * 1_900_000}),
-    "finishing stages": ("render", {"scene": SCENE, "then": "lanczos:2," * 190_000}),
+    "finishing stages": ("render", {"scene": SCENE, "then": "lanczos:2;" * 190_000}),
     "a row of values": (
         "estimate",
         {"scene": SCENE, "vary": {"name": "scale", "values": listed(1, LIMITS.values - 200)}},
@@ -133,7 +135,7 @@ def test_a_strangers_text_keeps_nobody_waiting(url, name):
     endpoint, words = WITHIN[name]
     answer, took, waited = sent(url, f"/api/{endpoint}", words)
     print(f"{name}: {answer.status_code}, {took:.2f} s, others wait {waited:.2f} s")
-    assert answer.status_code < 500
+    assert answer.status_code in (200, 400, 404), answer.text[:200]
     if answer.status_code != 200:
         assert "\n" not in answer.json()["error"]
     assert took < SECONDS and waited < WAIT
@@ -155,4 +157,4 @@ def test_gradios_own_clients_are_held_to_the_same(url):
 
 def test_a_reply_beyond_the_limit_is_refused_by_name(url):
     answer, took, _ = sent(url, "/api/plan", {"prompt": "a bear", "planner": "paste", "reply": "a " * 500_000})
-    assert answer.json()["error"] == "reply has 1000000 letters; at most 50000 here" and took < 1
+    assert answer.json()["error"] == "reply has 1000000 letters; at most 30000 here" and took < 1

@@ -44,7 +44,7 @@ class Limits:
     lora_scale: float = 2.0
     body: int = 2_000_000
     values: int = 20_000
-    reply: int = 50_000
+    reply: int = 30_000
     seconds: int = 60
     memory: float = 0.0
 
