@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,8 @@ class Crashes:
         begun = self.start("begun")
         count_all = state_count(changes, samples)
         step = max(1, -(-count_all // most_states))
+        while gcd(step, 4 + samples) > 1:  # else the same ones of the kinds of states would be drawn at every change
+            step += 1
         cuts = 0
         for at, notes, state in states(begun, str(whole), changes, seed, samples, step):
             cuts += 1

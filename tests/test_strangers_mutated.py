@@ -297,7 +297,7 @@ def read_row(file: Path) -> object:
             base.execute("delete from jobs where number is not 1 and number is not 2")
             marks = ", ".join("?" * len(names))
             base.execute(f"insert into jobs ({', '.join(names)}) values ({marks})", [values[n] for n in names])
-    except (TypeError, ValueError, AttributeError, sqlite3.Error, OverflowError) as error:
+    except (TypeError, ValueError, AttributeError, sqlite3.Error, OverflowError, RecursionError) as error:
         if "locked" in str(error):  # by the reader of an earlier row
             raise
         return None  # no row that a database could hold
