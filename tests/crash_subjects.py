@@ -94,6 +94,9 @@ class TrainingRun(Subject):
         import safetensors.torch
 
         import animatic.training.fit  # noqa: F401
+        from animatic.training import conditioning
+
+        conditioning.TOY_CAPTIONS = 200  # captions that its tokenizer is trained on: thousands take a second
 
         # It renames its file by a system call of its own, which no recorder in the C library sees.
         def plainly(tensors: Any, filename: Any, metadata: Any = None) -> None:

@@ -14,9 +14,11 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +90,14 @@ class Crashes:
         # a run that is cut short says how far it came
         print(f"{what}: {time.monotonic() - began:.1f} s, {len(self.lost)} lost so far", file=sys.stderr, flush=True)
 
+    def begin_warm(self) -> None:
+        self.subject.work(self.start("warm"), lambda text: None)
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        assert not others, f"a fork would be without the threads {others}"
+
     def run(self, every: int, samples: int, most_states: int, seed: int) -> dict[str, Any]:
+        # done once in this process: what the work imports and makes ready, seconds of it, every fork then has
+        self.begin_warm()
         whole = self.start("whole")
         assert self.recorded(whole, 0) == 0, self.output.read_text()
         changes = read_log(self.log)
@@ -110,6 +119,8 @@ class Crashes:
         begun = self.start("begun")
         count_all = state_count(changes, samples)
         step = max(1, -(-count_all // most_states))
+        while gcd(step, 4 + samples) > 1:  # else the same ones of the kinds of states would be drawn at every change
+            step += 1
         cuts = 0
         for at, notes, state in states(begun, str(whole), changes, seed, samples, step):
             cuts += 1

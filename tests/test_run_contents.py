@@ -165,6 +165,19 @@ def test_a_database_of_others_is_one_line(run, change, message):
         run.jobs()
 
 
+def test_a_damaged_row_leaves_the_database_free(run):
+    """Its error may be kept, as a debugger or a notebook does: the query that it interrupted held a lock as long."""
+    base = sqlite3.connect(run.base, timeout=0)
+    base.execute("update jobs set names = '{' where number = 0")
+    base.commit()
+    with pytest.raises(AnimaticError, match="job 0 cannot be read") as kept:
+        run.jobs()
+    base.execute("update jobs set names = '[]' where number = 0")
+    base.commit()
+    base.close()
+    assert kept.value.__traceback__ and run.jobs()[0].names == ()
+
+
 def test_a_run_is_of_one_model_and_one_lora(tmp_path):
     """Another model in the same folder was resumed without a word before."""
     shutil.copytree(Path(animatic.__file__).parent / "weights" / "mini", tmp_path / "m")

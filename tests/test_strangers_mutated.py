@@ -34,7 +34,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from test_strangers_files import SCENE
 
-from animatic.backbones import load
+from animatic.backbones import folder as model_folder
+from animatic.backbones import load, parts, plugged, unet2d
 from animatic.backbones.lora import apply_lora
 from animatic.backbones.textual_inversion import read_embedding
 from animatic.benchmarks.generate import settings_of
@@ -52,7 +53,8 @@ from animatic.video import Video
 
 SEED = 20
 MOST_BYTES = 2**26  # of a picture's or a video's frames
-OF_A_MODEL = 1500  # inputs of each of the seven files of a model folder, which takes a tenth of a second to load
+READ_NETWORK = model_folder.read_network
+installed_once = cache(plugged.installed)  # a third of the time of reading a tiny model
 ODD_REPLIES = Path(__file__).parent / "odd_replies"
 
 
@@ -127,9 +129,28 @@ def model_file(name: str) -> Callable[[Path], Path]:
     return make
 
 
+@cache
+def part_read_once(cls: Any, folder: Path, dtype: torch.dtype, options: frozenset[tuple[str, Any]]) -> Any:
+    """A network of a folder that stays as it is."""
+    return READ_NETWORK(cls, folder, dtype, **dict(options))
+
+
 def read_model(file: Path) -> object:
-    folder = next(parent for parent in file.parents if (parent / "unet").is_dir())
-    return load(folder, "cpu")
+    """Loads the whole folder; the networks beside the mutated file are read once: they take most of the time."""
+    home = next(parent for parent in file.parents if (parent / "unet").is_dir())
+
+    def read_part(cls: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
+        if folder == file.parent:
+            return READ_NETWORK(cls, folder, dtype, **options)
+        return part_read_once(cls, folder, dtype, frozenset(options.items()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (parts, unet2d):
+            patch.setattr(module, "read_network", read_part)
+        patch.setattr(plugged, "installed", installed_once)
+        model = load(home, "cpu")
+    model.hooks.give_back()  # its network may be that of the next one, too
+    return model
 
 
 @cache
@@ -271,13 +292,15 @@ def read_row(file: Path) -> object:
     try:
         values = json.loads(file.read_bytes())
         names = [name for name in values if name.isidentifier() and len(name) < 100]
-        base = sqlite3.connect(file.with_name("jobs.sqlite"))
+        base = sqlite3.connect(file.with_name("jobs.sqlite"), timeout=0)
         with base:
             base.execute("delete from jobs where number is not 1 and number is not 2")
             marks = ", ".join("?" * len(names))
             base.execute(f"insert into jobs ({', '.join(names)}) values ({marks})", [values[n] for n in names])
-    except (TypeError, ValueError, AttributeError, sqlite3.Error, OverflowError):  # no row that a database could hold
-        return None
+    except (TypeError, ValueError, AttributeError, sqlite3.Error, OverflowError, RecursionError) as error:
+        if "locked" in str(error):  # by the reader of an earlier row
+            raise
+        return None  # no row that a database could hold
     finally:
         if "base" in locals():
             base.close()
@@ -303,7 +326,7 @@ KINDS: dict[str, Kind] = {
     "boxes of MOT": Kind(written("boxes.csv", MOT), read_boxes, mutated_text),
     "boxes of COCO": Kind(written("boxes.json", json.dumps(COCO)), read_boxes, mutated_json),
     "boxes of CVAT": Kind(written("boxes.xml", CVAT), read_boxes, mutated_text),
-    **{name: Kind(model_file(file), read_model, mutate, 3, OF_A_MODEL) for name, (file, mutate) in MODEL_FILES.items()},
+    **{name: Kind(model_file(file), read_model, mutate, 3) for name, (file, mutate) in MODEL_FILES.items()},
     "LoRA of diffusers": Kind(lora_of("diffusers"), lora_reader("sd"), mutated_safetensors),
     "LoRA of the training scripts": Kind(lora_of("scripts"), lora_reader("sd"), mutated_safetensors),
     "LoRA of kohya": Kind(lora_of("kohya"), lora_reader("sd"), mutated_safetensors),

@@ -70,8 +70,10 @@ class Run:
 
     def jobs(self) -> list[Job]:
         """Every job by number."""
+        # All rows first: a query that a damaged row interrupts would keep the database locked.
         with reading(self.base) as base:
-            return [job_of(row) for row in base.execute("select * from jobs order by number")]
+            rows = base.execute("select * from jobs order by number").fetchall()
+        return [job_of(row) for row in rows]
 
     def states(self) -> dict[str, int]:
         """How many jobs are in each state."""
@@ -127,7 +129,7 @@ class Run:
             # its whole batch, though some of its jobs may be done: sums depend on what is computed together
             in_batch = "place / :size = :batch"
             values["batch"] = place // self.settings.batch
-            rows = base.execute(f"select * from jobs where {in_batch} order by place", values)
+            rows = base.execute(f"select * from jobs where {in_batch} order by place", values).fetchall()
             batch = [job_of(row) for row in rows]
             base.execute(
                 f"update jobs set state = 'running', owner = :owner where state = 'todo' and {in_batch}", values

@@ -45,6 +45,8 @@ FINISHES = {
     "lanczos:2": "twice the size without a network",
 }  # offered by the page; any other can be asked for
 
+WORDS = 100  # of a story that one edit exchanges or weighs
+
 Kind = Literal["video", "image", "story"]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -109,6 +111,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
         `reply` is a language model's, for the paste planner.
         """
         check_amounts(self.limits.amount_of_letters("prompt", prompt))
+        check_amounts([("reply has {} letters", len(reply), self.limits.reply)])
         asker: Planner
         if planner == "paste":
             asker = LanguageModelPlanner(
@@ -155,7 +158,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
         seed: Seed = 0,
         steps: Count | None = None,
         frames: Count | None = None,
-        size: str = "",
+        size: Name = "",
         scheduler: Name = "",
         settings: dict[str, Value] | None = None,
         compare: list[Name] | None = None,
@@ -167,7 +170,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
         transitions: Windows | Annotated[str, Field(max_length=400)] | None = None,
         longer_middle: Windows | None = None,
         loras: list[File] | None = None,
-        then: str = "",
+        then: File = "",
         image: str = "",
         takes: Count = 1,
         vary: dict[str, Any] | None = None,
@@ -223,8 +226,8 @@ class Api(GalleryEndpoints, EstimateEndpoints):
     def edit(
         self,
         id: Name,
-        swap: dict[Name, Name] | None = None,
-        weight: dict[Name, float] | None = None,
+        swap: Annotated[dict[Name, Name], Field(max_length=WORDS)] | None = None,
+        weight: Annotated[dict[Name, float], Field(max_length=WORDS)] | None = None,
         prompt: str = "",
         blend: bool = False,
         take: Annotated[int, Field(ge=0)] | None = None,

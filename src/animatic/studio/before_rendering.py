@@ -42,7 +42,7 @@ class EstimateEndpoints:
         method: Name = "",
         steps: Count | None = None,
         frames: Count | None = None,
-        size: str = "",
+        size: Name = "",
         settings: dict[str, Value] | None = None,
         compare: list[Name] | None = None,
         guidance: Guidance | None = None,

@@ -22,7 +22,7 @@ class GalleryEndpoints(TakeEndpoints):
 
     def gallery(
         self,
-        search: str = "",
+        search: Annotated[str, Field(max_length=400)] = "",
         first: Annotated[int, Field(ge=0)] = 0,
         favourites: bool = False,
         folder: Name | None = None,

@@ -19,7 +19,9 @@ class Limits:
 
     `waiting` is of all users together, `frames` and `seconds` are of each scene. `takes` are of one job. `project` and
     `lora` are bytes of a file that is sent; `loras` and `lora_bytes` are of all LoRAs that one visitor keeps, and
-    `lora_scale` is the strength of one, up or down. `memory`: GiB that a job may take beside its model's weights; 0 is
+    `lora_scale` is the strength of one, up or down. `body` are bytes of a request, `values` what it holds, counted by
+    its commas and brackets, and `reply` letters of a reply that was pasted: the time of reading grows with each.
+    `memory`: GiB that a job may take beside its model's weights; 0 is
     what is free.
     """
 
@@ -41,6 +43,8 @@ class Limits:
     lora_bytes: int = 1_000_000_000
     lora_scale: float = 2.0
     body: int = 2_000_000
+    values: int = 20_000
+    reply: int = 30_000
     seconds: int = 60
     memory: float = 0.0
 
@@ -54,6 +58,11 @@ def check_amounts(amounts: Sequence[Amount]) -> None:
     for text, number, most in amounts:
         if number is not None and number > most:
             raise Refused(f"{text.format(number)}; at most {most} here")
+
+
+def value_count(body: bytes) -> int:
+    """How many values a JSON text has at most: each stands after one of these marks, which texts may have besides."""
+    return sum(body.count(mark) for mark in (b",", b"[", b"{"))
 
 
 def story_within(data: dict[str, Any], limits: Limits) -> Story:

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .connections import is_loopback
+from .limits import value_count
 from .log import Refused
 from .passwords import Guard
 from .uploads import TYPES
@@ -52,8 +53,8 @@ HEADERS = {
 
 @dataclass
 class RequestFilter:
-    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body, `uploads` of a
-    file by the path that it is sent to.
+    """ASGI middleware. `pages` are paths open as they stand, `most` bytes of a body and `most_values`
+    in it, `uploads` bytes of a file by the path that it is sent to.
 
     `endpoints` are the API's names in Gradio's order, with how many values each takes. `seconds`: until a body is
     there whole. `has_session`: whether a session of Gradio's clients has begun.
@@ -68,6 +69,7 @@ class RequestFilter:
     pages: Collection[str]
     endpoints: Mapping[str, int]
     most: int
+    most_values: int
     password: str = ""
     local: bool = True
     hosts: Collection[str] = ()
@@ -243,6 +245,9 @@ class RequestFilter:
 
     def _check_body(self, path: str, body: bytes) -> None:
         """Refuse what Gradio would answer with a traceback: no JSON, an unknown endpoint, too few values."""
+        # no thread answers anybody while JSON is read, and what is done with each value takes far longer
+        if (count := value_count(body)) > self.most_values:
+            raise Refused(f"the request has {count} commas and brackets; at most {self.most_values} here", 413)
         try:
             words = json.loads(body.decode("utf-8") or "{}", parse_constant=_no_constant)
         except (ValueError, RecursionError):

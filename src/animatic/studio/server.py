@@ -83,6 +83,7 @@ def build(
         pages=pages,
         endpoints=counts,
         most=api.limits.body,
+        most_values=api.limits.values,
         password=password,
         local=local,
         hosts=hosts,
