@@ -83,7 +83,7 @@ BEYOND = {
     "lists": scene(tracks=[[]] * 490_000),
     "objects": scene(tracks=[{}] * 490_000),
     "numbers": scene(tracks=[0] * 650_000),
-    "deep lists": {"scene": [[[[0] * 5] * 10] * 10] * 60},
+    "deep lists": {"scene": [[[[0] * 5] * 10] * 10] * 120},
     "fields": {f"x{i}": 1 for i in range(100_000)},
     "wrong methods": {"scene": SCENE, "compare": [1] * 600_000},
 }
