@@ -1,8 +1,8 @@
 """Labels of a language model's reply, such as "**Frame 1:**", found in linear time.
 
 A pattern that begins with a run of spaces and marks tries each of them as its beginning: quadratic time, and thoughts
-of thousands of letters are blanked to as many spaces. So a label's pattern begins with its word, and what stands before it
-is cut off from the end.
+of thousands of letters are blanked to as many spaces. So a label's pattern begins with its word, and what stands
+before it is cut off from the end.
 """
 
 from __future__ import annotations

@@ -44,10 +44,9 @@ def _place(fault: ErrorDetails, words: Mapping[str, Any]) -> str:
     place = [str(name)[:NAMED]]
     value = words.get(str(name))
     for part in inner:
-        is_key = isinstance(value, dict) and part in value
-        is_index = isinstance(value, list) and isinstance(part, int)
-        if not (is_key or is_index):
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            value = value[part]
+        else:
             break
         place.append(str(part)[:NAMED])
-        value = value[part]
     return ".".join(place)
