@@ -42,11 +42,15 @@ def _place(fault: ErrorDetails, words: Mapping[str, Any]) -> str:
     """Where the fault is: "loras.0". Pydantic's own place goes on with the type that was tried."""
     name, *inner = fault["loc"]
     place = [str(name)[:NAMED]]
-    value = words.get(str(name))
+    value: Any = words.get(str(name))
     for part in inner:
-        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
-            value = value[part]
-        else:
+        entries: Mapping[int | str, Any] = {}
+        if isinstance(value, dict):
+            entries = value
+        elif isinstance(value, list):
+            entries = dict(enumerate(value))
+        if part not in entries:
             break
+        value = entries[part]
         place.append(str(part)[:NAMED])
     return ".".join(place)
