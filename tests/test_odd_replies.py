@@ -243,6 +243,12 @@ HOSTILE = {
     "keys": '{"a":' * 100_000,
     "brackets": '{"tracks": ' + "[" * 300_000,
     "commas": '{"tracks": [' + "1,," * 100_000,
+    "spaces": "Frame 1:" + " " * 300_000,
+    "marks": "# * > " * 50_000,
+    "thoughts": "<think>" + "x" * 300_000 + "</think>",
+    "closing tags": "</think>" * 40_000,
+    "escaped quotes": "{tracks: ( " + '\\"' * 90_000,
+    "escaped apostrophes": "{tracks: ( " + "\\'" * 90_000,
     "cut": '{"tracks": [' + '{"phrase": "a", "boxes": [[0.1,],]},' * 20_000,
 }
 
@@ -264,6 +270,20 @@ def test_any_text_is_read_or_refused_in_one_line(before, middle, after):
         message = str(error)
     assert "\n" not in message
     assert len(without_thinking(before + middle + after)) == len(before + middle + after)
+
+
+@pytest.mark.parametrize("text", ["Frame 1: the bear sits.", "Background keyword: meadow", "In frame 2: nothing."])
+def test_frames_without_lists_are_refused_in_one_line(text):
+    """Each was a traceback before."""
+    with pytest.raises(AnimaticError, match=r"reply has frames without lists; want 1, 2, 3, 4, 5, 6 in this order"):
+        read(text)
+
+
+def test_a_name_of_many_spaces_is_read_in_time():
+    frames = [f"Frame {f}: [{{'id': 0, 'name': 'a{' ' * 30_000}b', 'box': [1, 2, 3, 4]}}]" for f in range(1, 7)]
+    started = time.process_time()
+    assert len(read("\n".join(frames)).tracks) == 1
+    assert time.process_time() - started < 2
 
 
 def test_an_object_is_found_by_its_key():

@@ -116,8 +116,11 @@ def test_two_processes_share_the_work(whole, tmp_path):
 
 def test_shards_are_the_whole(whole, tmp_path):
     run = prepare(tmp_path / "run", SHORT, FILMED)
+    done = []
     for i in range(3):
         work(run, RunPart(None, (i, 3)), maker=ToyRenderer())
+        done.append(states(run.folder)[DONE])
+    assert done == [14, 27, 40]  # a shard leaves the jobs of the others to them
     assert content(tmp_path / "run") == content(whole)
 
 

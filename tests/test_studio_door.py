@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -145,6 +146,13 @@ def test_a_form_of_another_site_is_no_request(api):
 
 
 def test_nobody_guesses_the_name_of_a_job(tmp_path):
+    # the same folder, count and random numbers of a program: who knows them all knows no name
+    tails = set()
+    for i in range(2):
+        random.seed(0)
+        tails.add(Log(tmp_path / str(i)).add("render", ONE_FRAME).id[-16:])
+    assert len(tails) == 2
+
     log = Log(tmp_path)
     names = [log.add("render", ONE_FRAME).id for _ in range(20)]
     assert len({name[-16:] for name in names}) == 20 and all(len(name) == 39 for name in names)

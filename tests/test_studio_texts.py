@@ -47,6 +47,10 @@ TRACK = {"phrase": "a bear", "boxes": [[0.1, 0.1, 0.6, 0.6]] * 2}
 WITHIN = {
     **{f"a reply of {name}": ("plan", reply(text)) for name, text in HOSTILE.items()},
     "a reply of frames": ("plan", reply("Frame 1: [{'id': 0, 'name': 'a bear', 'box': [1, 2, 3, 4]}]\n")),
+    "a reply of thoughts": ("plan", reply(f"<think>{'x ' * 14_000}</think>\nFrame 1: ")),
+    "a reply of spaces": ("plan", reply(f"Frame 1:{' ' * 29_000}x")),
+    "a reply of closing tags": ("plan", reply("</think>")),
+    "a reply of escapes": ("plan", reply("{tracks: ( " + '\\"' * 14_000)),
     "a reply of objects": ("plan", reply("Objects: [('a bear', [10, 20, 200, 300]), ")),
     "a reply of boxes": ("plan", reply('{"tracks": [{"phrase": "a", "boxes": [' + "[0.1,0.1,0.6,0.6]," * 5000)),
     "a prompt of commas": ("plan", {"prompt": filled(",", LIMITS.letters)}),
@@ -79,7 +83,7 @@ BEYOND = {
     "lists": scene(tracks=[[]] * 490_000),
     "objects": scene(tracks=[{}] * 490_000),
     "numbers": scene(tracks=[0] * 650_000),
-    "deep lists": {"scene": [[[[0] * 5] * 10] * 10] * 60},
+    "deep lists": {"scene": [[[[0] * 5] * 10] * 10] * 120},
     "fields": {f"x{i}": 1 for i in range(100_000)},
     "wrong methods": {"scene": SCENE, "compare": [1] * 600_000},
 }
@@ -145,8 +149,19 @@ def test_a_strangers_text_keeps_nobody_waiting(url, name):
 def test_more_values_than_a_request_may_have_are_refused_before_they_are_read(url, name):
     answer, took, waited = sent(url, "/api/render", BEYOND[name])
     print(f"{name}: {took:.2f} s, others wait {waited:.2f} s")
-    assert answer.status_code == 413 and "at most 20000 here" in answer.json()["error"]
+    assert answer.status_code == 413 and f"at most {LIMITS.values} here" in answer.json()["error"]
     assert took < 0.5 and waited < 0.5
+
+
+def test_the_largest_scene_of_the_other_limits_is_let_in(url):
+    times = [i / (LIMITS.keys - 1) for i in range(LIMITS.keys)]
+    track = {"phrase": "a bear", "boxes": [[0.1, 0.1, 0.6, 0.6]] * LIMITS.keys, "prompt": "a bear, brown"}
+    whole = {"prompt": "a bear, a dog", "tracks": [track] * LIMITS.tracks, "times": times}
+    words = {"scene": {"version": 2, "scenes": [whole] * LIMITS.scenes}}
+    assert value_count(json.dumps(words).encode()) > 40_000
+    answer, took, waited = sent(url, "/api/check", words)
+    assert answer.status_code == 200, answer.text[:200]
+    assert took < SECONDS and waited < WAIT
 
 
 def test_gradios_own_clients_are_held_to_the_same(url):

@@ -60,7 +60,8 @@ def job_of(row: sqlite3.Row) -> Job:
             fields["plan"] = story[0] if len(story) == 1 else story
         return Job(**fields)
     except (TypeError, ValueError, RecursionError) as error:
-        raise AnimaticError(f"jobs.sqlite: job {row['number']} cannot be read ({error})") from None
+        wanted = "the row as the run wrote it, from a copy of the file, or another folder"
+        raise AnimaticError(f"jobs.sqlite: job {row['number']} cannot be read ({error}); want {wanted}") from None
 
 
 @contextmanager

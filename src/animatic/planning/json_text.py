@@ -23,8 +23,8 @@ LEAST_REPAIRED = 10_000  # characters that one object counts at least: not one i
 # what JSON does not have, or has only between quotes; the groups' names are the words of the repairs
 _TOKEN = re.compile(
     r"""
-    "(?:\\.|[^"\\])*"                                # a string of JSON, which is left alone
-    | (?P<single_quotes>'(?:\\.|[^'\\])*')
+    "(?:\\.|[^"\\])*+(?:"|\\?\Z)                     # a string of JSON, which is left alone; one that is not
+    | (?P<single_quotes>'(?:\\.|[^'\\])*+(?:'|\\?\Z))  # closed reaches to the end, and is looked at once
     | (?P<a_comment>//[^\n]*|/\*(?:.*?\*/|.*\Z))
     | (?P<a_hash_comment>\#[^\n]*)
     | (?P<Python_constants>\b(?:None|True|False)\b)
@@ -63,8 +63,8 @@ def without_thinking(text: str) -> str:
     A chat template may open `<think>` itself: what stands before a lone closing tag was thinking too. A tag that is
     never closed reaches to the end.
     """
-    pieces: list[str] = []
-    done = 0  # offset up to which `pieces` reach
+    # where thinking begins and ends; nothing is blanked before all of it is known, for each tag may change it
+    spans: list[tuple[int, int]] = []
     opened: int | None = None
     for tag in _THINKING.finditer(text):
         if tag[1] == "":
@@ -73,15 +73,18 @@ def without_thinking(text: str) -> str:
 
         # of a lone closing tag everything before it
         if opened is None:
-            pieces = []
-            opened = done = 0
-        pieces += [text[done:opened], _blank(text[opened : tag.end()])]
-        done = tag.end()
+            spans = []
+            opened = 0
+        spans.append((opened, tag.end()))
         opened = None
-
     if opened is not None:
-        pieces += [text[done:opened], _blank(text[opened:])]
-        done = len(text)
+        spans.append((opened, len(text)))
+
+    pieces: list[str] = []
+    done = 0  # offset up to which `pieces` reach
+    for start, stop in spans:
+        pieces += [text[done:start], _blank(text[start:stop])]
+        done = stop
     return "".join(pieces) + text[done:]
 
 

@@ -15,22 +15,18 @@ from typing import Any
 from ..errors import AnimaticError, listed
 from ..scene import Box, Scene
 from .boxes import legacy_filter
+from .labels import before_label, label_pattern, parts_at
 from .reply import Reply, ReplyObject, quote
 
 CANVAS = 512  # pixels of both text forms
 FRAMES = 6  # of LVD's
 
-
-def _label(words: str) -> re.Pattern[str]:
-    return re.compile(rf"[*_`#>\s-]*\b{words}[*_`]*\s*:[*_` ]*", re.IGNORECASE)
-
-
-_PART = _label("(objects|background prompt|negative prompt)")
-_FRAME = _label(r"frame[ _]?(\d{1,4})")
-_LIST_BEGINS = re.compile(r"[\s*_`>-]*(?:json|python)?\s*\[")  # after the label of a frame; elsewhere it is prose
-_KEYWORD = _label("background keyword")
-_REASONING = _label("reasoning")
-_COUNT = re.compile(r"^\d+\s+|\s+\d+$|(?<=[a-z]{2})\d+$")  # "car 1", "car1", "2 cats", but not "R2D2"
+_PART = label_pattern("(objects|background prompt|negative prompt)")
+_FRAME = label_pattern(r"frame[ _]?(\d{1,4})")
+_LIST_BEGINS = re.compile(r"[\s*_`>-]*(?:(?:json|python)\s*)?\[")  # after the label of a frame; elsewhere it is prose
+_KEYWORD = label_pattern("background keyword")
+_REASONING = label_pattern("reasoning")
+_COUNT = re.compile(r"^\d+\s+|(?<!\s)\s+\d+$|(?<=[a-z]{2})\d+$")  # "car 1", "car1", "2 cats", but not "R2D2"
 
 
 def is_frames(text: str) -> bool:
@@ -49,7 +45,7 @@ def read_still(text: str, legacy: bool = False) -> Reply:
     `legacy`: LMD's box filter and scaling. Raises `AnimaticError` that quotes what could not be read.
     """
     # the passages under each label; what comes before the first is the list of objects
-    parts = _PART.split(text)
+    parts = parts_at(_PART, text)
     passages: dict[str, list[str]] = {}
     for label, value in zip(["objects", *parts[1::2]], parts[::2], strict=True):
         passages.setdefault(label.lower(), []).append(_plain(value))
@@ -100,7 +96,7 @@ def read_frames(text: str) -> Reply:
 
     Raises `AnimaticError` that quotes what could not be read.
     """
-    body, *backgrounds = _KEYWORD.split(text)
+    body, *backgrounds = parts_at(_KEYWORD, text)
     if len(backgrounds) > 1:
         raise AnimaticError(
             f"reply {quote(text)}: {len(backgrounds)} lines 'Background keyword:'; want one, at the end"
@@ -142,7 +138,7 @@ def read_frames(text: str) -> Reply:
     if backgrounds:
         first_line = backgrounds[0].strip().split("\n")[0]
         keyword = _plain(first_line)
-    reasoning = _plain(_REASONING.sub("", reasoning))
+    reasoning = _plain("".join(parts_at(_REASONING, reasoning)))
     return Reply(objects, keyword, "", reasoning, repairs=tuple(repairs))
 
 
@@ -151,8 +147,8 @@ def _passages(body: str) -> tuple[str, list[str]]:
     labels = [match for match in _FRAME.finditer(body) if _LIST_BEGINS.match(body, match.end())]
     numbers = [int(label[1]) for label in labels]
     ends = [label.start() for label in labels[1:]] + [len(body)]
-    passages = [body[label.end() : end] for label, end in zip(labels, ends, strict=True)]
-    reasoning = body[: labels[0].start()] if labels else body
+    passages = [before_label(body[label.end() : end]) for label, end in zip(labels, ends, strict=False)]
+    reasoning = before_label(body[: labels[0].start()]) if labels else body
 
     # where a prompt ended with "Frame 1:" the reply begins inside it
     if numbers[:1] == [2] and "[" in reasoning:

@@ -37,6 +37,7 @@ from .marks import Marks
 from .takes import seeds_from
 from .variation import Variation
 from .work import Studio
+from .wrong_words import what_is_wrong
 
 FINISHES = {
     "motion:4": "four times as many frames",
@@ -281,9 +282,7 @@ def call(api: Api, name: str, words: Mapping[str, Any]) -> Any:
     try:
         return endpoint(**words)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(p) for p in first["loc"])
-        raise Refused(f"{name}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise Refused(f"{name}: {what_is_wrong(error, words)}") from None
 
 
 ENDPOINTS = (

@@ -20,8 +20,8 @@ class Limits:
     `waiting` is of all users together, `frames` and `seconds` are of each scene. `takes` are of one job. `project` and
     `lora` are bytes of a file that is sent; `loras` and `lora_bytes` are of all LoRAs that one visitor keeps, and
     `lora_scale` is the strength of one, up or down. `body` are bytes of a request, `values` what it holds, counted by
-    its commas and brackets, and `reply` letters of a reply that was pasted: the time of reading grows with each.
-    `memory`: GiB that a job may take beside its model's weights; 0 is
+    its commas and brackets: the largest scene of the other limits has some 42,000. `reply` are letters of a reply that
+    was pasted. The time of reading grows with each. `memory`: GiB that a job may take beside its model's weights; 0 is
     what is free.
     """
 
@@ -43,7 +43,7 @@ class Limits:
     lora_bytes: int = 1_000_000_000
     lora_scale: float = 2.0
     body: int = 2_000_000
-    values: int = 20_000
+    values: int = 50_000
     reply: int = 30_000
     seconds: int = 60
     memory: float = 0.0
