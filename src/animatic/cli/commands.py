@@ -47,7 +47,7 @@ class Commands(LateGroup):
         "studio": LateCommand(
             "studio",
             "studio",
-            "Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`.",
+            r"Open the studio: draw scenes in the browser and render them. Needs `pip install animatic\[studio]`.",
         ),
         "finish": LateCommand(
             "finish",

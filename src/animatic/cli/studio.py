@@ -56,7 +56,7 @@ def studio(
         float, typer.Option(help="Most GiB a job may take beside its model's weights; 0 is what is free.", min=0)
     ] = 0.0,
 ) -> None:
-    """Open the studio: draw scenes in the browser and render them. Needs `pip install animatic[studio]`."""
+    r"""Open the studio: draw scenes in the browser and render them. Needs `pip install animatic\[studio]`."""
     for name, value in (("base-url", base_url), ("template", template)):
         if value and not planner:
             raise AnimaticError(f"{name} is {value!r} without a planner; want --planner openai:MODEL too")
