@@ -51,8 +51,9 @@ def tensor_bytes() -> int:
     """Of all tensors that Python can reach; those that share their memory count once."""
     storages = {}
     for each in gc.get_objects():
-        # `isinstance` asks some lazy modules for their class, and is warned of what is deprecated in them
-        if issubclass(type(each), torch.Tensor) and each.device.type == "cpu":
+        # `isinstance` asks some lazy modules for their class, and is warned of what is deprecated in them;
+        # other kinds, such as those that only have a shape, hold no memory
+        if type(each) in (torch.Tensor, torch.nn.Parameter) and each.device.type == "cpu":
             storage = each.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

@@ -32,11 +32,14 @@ def choose(page, method):  # noqa: F811
 
 
 def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
+    expect = pytest.importorskip("playwright.sync_api").expect
     page.select_option("#kind", "story")
     page.fill("#prompt", TEXT)
-    with page.expect_response("**/api/fields"):  # several scenes: the usual method of stories
-        page.press("#prompt", "Enter")
-    assert page.input_value("#method") == "ditctrl+lvd" and page.is_disabled("#frames")
+    page.press("#prompt", "Enter")
+
+    # several scenes: the usual method of stories, once the answer to the opening of the page is behind
+    expect(page.locator("#method")).to_have_value("ditctrl+lvd", timeout=30_000)
+    expect(page.locator("#frames")).to_be_disabled(timeout=30_000)
     choose(page, "ditctrl")
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     page.fill('[data-path="guidance.scale"]', "3.5")
