@@ -104,7 +104,7 @@ class CurriculumConfig:
     warmup_steps: int = 300
     decay: int = 6500  # last steps, in which the learning rate falls linearly to 0
     cfg_dropout: float = 0.1  # fraction of captions dropped, for classifier-free guidance
-    box_dropout: float = 0.3  # fraction of scenes whose boxes are dropped, twice as many without a caption
+    box_dropout: float = 0.45  # fraction of scenes whose boxes are dropped, twice as many without a caption
     attention_weight: float = 0.1  # weight of the attention loss
     timestep_exponent: float = 0.7  # below 1 prefers noisy levels, see `loss.sample_timesteps`
     ema_decay: float = 0.9995
