@@ -1,10 +1,15 @@
 """The optimiser of the toy trainers: PyTorch's Muon, on weights of any shape."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from animatic.toy.curriculum import CurriculumConfig
+from animatic.toy.train_decoder import new_codec
 from animatic.toy.train_mini import MiniTrainer
 from animatic.training.muon import FlatMuon
 
@@ -35,6 +40,37 @@ def test_a_weight_without_a_gradient_stays() -> None:
     used.weight.grad = torch.ones_like(used.weight)
     optimiser.step()
     assert torch.equal(unused.weight, before)
+
+
+def test_weights_that_get_other_memory_are_updated_there() -> None:
+    """As where several processes share them: what was updated were the matrices of before, and the weights stood."""
+    moved, stayed = nn.Conv2d(3, 4, 2), nn.Conv2d(3, 4, 2)
+    stayed.load_state_dict(moved.state_dict())
+    for convolution, moves in ((moved, True), (stayed, False)):
+        optimiser = FlatMuon([convolution.weight], 1e-2, 0.1)
+        for step in range(3):
+            if moves:
+                convolution.weight.data = convolution.weight.data.clone()
+            convolution.weight.grad = torch.full_like(convolution.weight, step + 1.0)
+            optimiser.step()
+    torch.testing.assert_close(moved.weight, stayed.weight)
+
+
+@pytest.mark.slow("two processes import, meet and train")
+def test_two_processes_train_all_weights(tmp_path) -> None:
+    new_codec().save_pretrained(tmp_path / "decoder" / "vae")
+    toy = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    sizes = ["--stills", "2", "--clips", "1", "--clip-steps", "0", "--decay", "0", "--export-every", "0"]
+    run = [*toy, "animatic.toy.train_mini", "--out", str(tmp_path), "--still-steps", "2", *sizes]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+
+    trainer = MiniTrainer(CurriculumConfig(), tmp_path / "new")
+    trained = load_file(tmp_path / "checkpoints" / "step-0000002" / "model.safetensors")
+    for name, weight in trainer.train_module.named_parameters():
+        is_inside = "resnets.0.conv1.weight" in name or "attn2.to_q.weight" in name
+        if is_inside and "temp" not in name and "transformer_in" not in name:
+            assert not torch.equal(trained[name], weight), name
 
 
 def test_weights_that_cannot_be_viewed_as_a_matrix_are_refused() -> None:

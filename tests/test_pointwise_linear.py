@@ -45,6 +45,20 @@ def test_many_vectors_are_convolved():
     assert "aten::conv2d" not in few
 
 
+@pytest.mark.parametrize("cast", [True, False], ids=["autocast", "bfloat16"])
+def test_half_precision_is_multiplied(cast: bool):
+    layer = PointwiseLinear(nn.Linear(6, 4))
+    rows = torch.zeros(FEWEST_ROWS, 6)
+    if not cast:
+        layer, rows = layer.bfloat16(), rows.bfloat16()
+    with (
+        torch.autocast("cpu", torch.bfloat16, enabled=cast),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile,
+    ):
+        assert layer(rows).dtype == torch.bfloat16
+    assert "aten::conv2d" not in {event.key for event in profile.key_averages()}
+
+
 def test_a_model_keeps_its_weights():
     model = load("mini", "cpu")
     for network in (model.unet, model.text):

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
 from animatic.backbones.small_model import save_model
+from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 from animatic.toy import world
 from animatic.toy.captions import invent
@@ -90,6 +93,33 @@ def test_a_run_of_the_curriculum_is_exported_and_resumed(tmp_path) -> None:
     assert model.geometry.frames == FRAMES and model.geometry.fps == world.FPS
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
     assert "grounding" in model.provides
+
+
+@pytest.fixture
+def new_precision():
+    """accelerate as in a new process, and as it was afterwards."""
+    yield AcceleratorState._reset_state
+    AcceleratorState._reset_state()
+    Accelerator(mixed_precision="no")
+
+
+def test_bfloat16_trains_nearly_the_same(tmp_path, new_precision) -> None:
+    losses = {}
+    for precision in ("no", "bf16"):
+        curriculum = CurriculumConfig(
+            1, 1, stills=2, clips=1, still_fraction=0.0, decay=1, mixed_precision=precision, export_every=0
+        )
+        if precision == "bf16":
+            with pytest.raises(AnimaticError, match="is 'bf16', and was 'no' in this process; want a new process"):
+                MiniTrainer(curriculum, tmp_path / precision)
+            new_precision()
+        trainer = MiniTrainer(curriculum, tmp_path / precision)
+        trainer.train()
+        assert {p.dtype for p in trainer.train_module.parameters()} == {torch.float32}
+        lines = (tmp_path / precision / "log.jsonl").read_text().splitlines()
+        losses[precision] = [json.loads(line)[key] for line in lines for key in ("error", "attention loss")]
+    assert losses["bf16"] != losses["no"]
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.03)
 
 
 def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState, is_initialized
 from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
@@ -67,6 +68,7 @@ class Trainer(ABC):
         # Single frames leave the temporal layers out, so that some parameters get no gradient in a step.
         skips_layers = settings.focus_present > 0 or settings.frames == 1
         self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),  # else several processes on a CPU do not know of each other
             gradient_accumulation_steps=settings.gradient_accumulation,
             mixed_precision=settings.mixed_precision,
             log_with=settings.log or None,
@@ -126,7 +128,7 @@ class Trainer(ABC):
             self.before_first_step()
 
         # Optimisers, distributed wrapper and averaged weights.
-        self.train_module.to(accelerator.device).train()  # an optimiser may keep views of the weights
+        self.train_module.to(accelerator.device).train()
         parameters = [p for p in self.train_module.parameters() if p.requires_grad]
         train_module, *optimisers = accelerator.prepare(self.train_module, *self.optimisers(parameters))
         self.model.vae.to(accelerator.device)
@@ -279,6 +281,12 @@ def _check_logging_and_precision(settings: TrainingSettings) -> None:
         raise AnimaticError(f"log is {settings.log!r}, which is not installed; pip install {settings.log}")
     if settings.mixed_precision not in ("no", "bf16", "fp16"):
         raise AnimaticError(f"mixed_precision is {settings.mixed_precision!r}; want no, bf16 or fp16")
+
+    # accelerate keeps one precision for all runs of a process.
+    if is_initialized() and AcceleratorState().mixed_precision != settings.mixed_precision:
+        before = AcceleratorState().mixed_precision
+        wanted = settings.mixed_precision
+        raise AnimaticError(f"mixed_precision is {wanted!r}, and was {before!r} in this process; want a new process")
 
 
 def new_ema(parameters: list[Any], settings: TrainingSettings) -> EMAModel:

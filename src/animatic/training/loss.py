@@ -85,7 +85,7 @@ def attention_loss(maps: Mapping[str, Tensor], covers: Tensor, names_track: Tens
     on_grid: dict[tuple[int, int], Tensor] = {}  # layers of one size share the cells of the objects
     total = covers.new_zeros(())
     for probabilities in maps.values():
-        mass = probabilities.mean(2).movedim(-1, 1)  # [sample, token, frame, height, width]
+        mass = probabilities.float().mean(2).movedim(-1, 1)  # [sample, token, frame, height, width]
 
         # Absent objects do not count.
         height, width = mass.shape[-2:]

@@ -16,8 +16,7 @@ class FlatMuon(torch.optim.Muon):
     2025, arXiv 2502.16982), so that both take the same learning rate.
 
     Args:
-        weights: Contiguous parameters of two or more dimensions. The optimiser keeps views of them: they must be on
-            their device before, and be changed in place.
+        weights: Contiguous parameters of two or more dimensions.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
@@ -28,6 +27,8 @@ class FlatMuon(torch.optim.Muon):
 
     def step(self, closure: Any = None) -> Any:
         for weight, matrix in zip(self.weights, self.matrices, strict=True):
+            # A weight gets other memory where it moves to a device, or is shared by processes.
+            matrix.data = weight.detach().view(matrix.shape)
             matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
         return super().step(closure)
 
