@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from importlib.resources import files
 from pathlib import Path
 
 # before torch is imported: some virtual machines announce half-precision instructions that they do not have
@@ -21,6 +22,7 @@ from torch import Tensor
 THREADS = torch.get_num_threads()
 SECONDS = {"sweep": 0, "slow": 10, "browser": 3}  # of a test with a marker, roughly
 GOLDEN = Path(__file__).parent / "golden"
+MINI = json.loads((files("animatic") / "weights" / "mini" / "animatic.json").read_text())["geometry"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium")
 FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+from conftest import MINI
 
 from animatic import Scene, Track, load
 from animatic.backbones.small_model import Labels
@@ -86,7 +87,7 @@ def test_layers_that_a_model_does_not_have_are_named_with_the_method(wan):
     ("changes", "message"),
     [
         ({"frames": 99}, "frames is 99"),
-        ({"size": (60, 64)}, "width is 60; this model takes multiples of 8"),
+        ({"size": (62, 64)}, f"width is 62; this model takes multiples of {MINI['vae_spatial_ratio']} pixels"),
         ({"steps": 0}, "steps is 0"),
         ({"scheduler": "warp"}, "unknown scheduler 'warp'"),
         ({"kind": "story", "frames": 4}, "frames is 4; a story lasts the seconds"),

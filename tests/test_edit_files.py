@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from conftest import MINI
 
 from animatic.cli.edit import as_generated
 from animatic.request import GenerationRequest
@@ -195,9 +196,9 @@ def test_a_file_of_ours_is_inverted_at_the_size_it_was_made_in(here):
     # four steps back do not lead to the very noise; guidance on the way forth, as it was, is 60 levels off and more
     assert off_the_frames("out/y.mp4", out.split()[1]) < 4 * CODEC
 
-    Video(np.zeros((2, 72, 60, 3), np.uint8)).save("others.mp4", scale=1)
+    Video(np.zeros((2, 72, 62, 3), np.uint8)).save("others.mp4", scale=1)
     code, _, err = here("edit", "others.mp4", "--invert", "a red ball", "--swap", "ball=star")
-    assert code == 2 and "width is 60; this model takes multiples of 8 pixels" in err
+    assert code == 2 and f"width is 62; this model takes multiples of {MINI['vae_spatial_ratio']} pixels" in err
 
 
 def test_no_frame_and_no_sound_is_lost_where_a_latent_frame_holds_four(tmp_path):
