@@ -100,7 +100,9 @@ def test_an_old_run_is_resumed(tmp_path):
 def test_an_old_plan_is_read(tmp_path):
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(OLD_PLAN))
-    curriculum = CurriculumConfig(still_steps=6000, clip_steps=50000, decay=20000, box_dropout=0.0)
+    curriculum = CurriculumConfig(
+        still_steps=6000, clip_steps=50000, decay=20000, box_dropout=0.0, timestep_exponent=0.7, ema_decay=0.9995
+    )
     claim(file, asdict(curriculum), RENAMED_PLAN)
     assert json.loads(file.read_text()) == asdict(curriculum)
 

@@ -36,7 +36,7 @@ def test_the_codec_keeps_the_picture(model):
     latents = model.vae.encode(images).latents
     error = (model.vae.decode(latents).sample - images).square().mean()
     assert latents.shape == (32, 12, 16, 16) and 10 * torch.log10(4 / error) > 28
-    assert latents.square().mean() == pytest.approx(0.25, abs=0.05)
+    assert latents.square().mean() == pytest.approx(1.0, abs=0.2)
     whole = PatchCodec(4, 48)
     assert torch.allclose(whole.decode(whole.encode(images).latents).sample, images, atol=1e-5)
 
@@ -66,7 +66,7 @@ def test_weights_of_the_error():
         6 * float(weighted_mse(outside, target, cover, noisy))
     )
     assert weighted_mse(inside, target, cover, clear) == pytest.approx(
-        0.12 * float(weighted_mse(inside, target, cover, noisy))
+        0.5 * float(weighted_mse(inside, target, cover, noisy))
     )
     assert sample_timesteps(100, 1000).min() >= 0 and sample_timesteps(100, 1000).max() <= 999
 

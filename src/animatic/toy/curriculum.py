@@ -108,8 +108,8 @@ class CurriculumConfig:
     cfg_dropout: float = 0.1  # fraction of captions dropped, for classifier-free guidance
     box_dropout: float = 0.45  # fraction of scenes whose boxes are dropped, twice as many without a caption
     attention_weight: float = 0.1  # weight of the attention loss
-    timestep_exponent: float = 0.7  # below 1 prefers noisy levels, see `loss.sample_timesteps`
-    ema_decay: float = 0.9995
+    timestep_exponent: float = 0.8  # below 1 prefers noisy levels, see `loss.sample_timesteps`
+    ema_decay: float = 0.998
     mixed_precision: str = "no"  # or bf16, where the processor multiplies in it
     seed: int = 0
     export_every: int = 500  # steps between exports of the averaged weights, 0 is never

@@ -29,7 +29,8 @@ from .world import SIZE, draw
 
 WIDTH = 64  # channels of the refiner
 FITTED = 2000  # frames that the components are fitted to
-MAX_NOISE = 0.05  # largest standard deviation of the noise on latents, whose root mean square is 0.5
+LEVEL = 1.0  # root mean square of the latents; with 0.5 noise of generated latents is left in the picture
+MAX_NOISE = 0.1  # largest standard deviation of the noise on latents
 OBJECT_WEIGHT = 4.0  # additional weight of a pixel of an object; every pixel has weight 1
 HELD_OUT = 200  # frames on which PSNR is measured
 
@@ -51,7 +52,7 @@ def psnr(decoded: Tensor, images: Tensor, weight: Tensor) -> float:
 def new_codec(seed: int = 0) -> PatchCodec:
     """A codec without a refiner, fitted to frames in which a pixel of an object has the weight of five."""
     images, cover = frames(f"{seed}/codec", FITTED)
-    return PatchCodec(PATCH, CHANNELS).fit(images, 1 + OBJECT_WEIGHT * cover)
+    return PatchCodec(PATCH, CHANNELS).fit(images, 1 + OBJECT_WEIGHT * cover, level=LEVEL)
 
 
 def refined(codec: PatchCodec, width: int = WIDTH) -> PatchCodec:

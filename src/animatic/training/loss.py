@@ -33,7 +33,7 @@ def weighted_mse(
 ) -> Tensor:
     """Mean squared velocity error, with a weight of 1 + object_weight x (object fraction) on each cell.
 
-    Where the signal dominates (SNR > 11), the error is mostly unpredictable detail; it is weighted by 12 / (SNR + 1)
+    Where the signal dominates (SNR > 49), the error is mostly unpredictable detail; it is weighted by 50 / (SNR + 1)
     there, after min-SNR (Hang et al. 2023, arXiv 2303.09556).
 
     Args:
@@ -50,7 +50,7 @@ def weighted_mse(
     squared_error = (prediction - target).square()
     error = (cell_weight * squared_error).flatten(1).mean(1)
 
-    level_weight = (12 * (1 - alpha_bar)).clamp(max=1)  # 1 / (SNR + 1) = 1 - alpha_bar
+    level_weight = (50 * (1 - alpha_bar)).clamp(max=1)  # 1 / (SNR + 1) = 1 - alpha_bar
     return (error * level_weight).mean()
 
 
