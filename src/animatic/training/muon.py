@@ -28,7 +28,8 @@ class FlatMuon(torch.optim.Muon):
     def step(self, closure: Any = None) -> Any:
         for weight, matrix in zip(self.weights, self.matrices, strict=True):
             # A weight gets other memory where it moves to a device, or is shared by processes.
-            matrix.data = weight.detach().view(matrix.shape)
+            if matrix.data_ptr() != weight.data_ptr():
+                matrix.data = weight.detach().view(matrix.shape)
             matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
         return super().step(closure)
 
