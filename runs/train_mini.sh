@@ -3,7 +3,7 @@
 # steps cost, some six hours). Run it again to resume; `--inner mini` begins with what today's `mini` knows. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
-# PROCESSES=2 trains in as many processes, each with a batch of its own; `--mixed-precision bf16` is twice as fast where the processor multiplies in it.
+# PROCESSES=2 trains in as many processes, each with a batch of its own; `--mixed-precision bf16` is quicker where the processor multiplies in it.
 set -euo pipefail
 
 main() { # read whole before it runs, so that the file may change meanwhile

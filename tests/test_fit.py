@@ -294,10 +294,7 @@ def test_options_of_the_other_kind_are_refused(arguments, words, capsys):
         ({"mixed_precision": "fp8"}, "mixed_precision is 'fp8'; want no, bf16 or fp16"),
         ({"text": "bert"}, "text is 'bert'; want one of auto, none, labels, own"),
         ({"log": "nobody"}, "log is 'nobody'; want tensorboard"),
-        (
-            {"model": "mini", "size": "62"},
-            f"height is 62; this model takes multiples of {MINI['vae_spatial_ratio']}",
-        ),
+        ({"model": "mini", "size": "62"}, f"height is 62; this model takes multiples of {MINI['vae_spatial_ratio']}"),
         ({"model": "mini", "size": "72"}, "width is 72; this network takes multiples of 16"),
         ({"model": "mini", "size": "64", "frames": 99}, f"frames is 99; this model takes 1 to {MINI['max_frames']}"),
     ],

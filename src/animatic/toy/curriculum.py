@@ -226,7 +226,7 @@ class CurriculumTrainer(Trainer):
     def _attention_kernel(self) -> AbstractContextManager[Any]:
         """Matrix products for attention in half precision on a CPU, whose fused kernel is slow backwards there.
 
-        For 48 samples of 64 tokens in bfloat16 it took 33 ms, matrix products 8 (PyTorch 2.13, one core of an EPYC).
+        For 48 samples of 64 tokens in bfloat16 it took 33 ms, matrix products 12 (PyTorch 2.13, one core of an EPYC).
         """
         is_half = self.settings.mixed_precision != "no"
         return sdpa_kernel(SDPBackend.MATH) if is_half and self.accelerator.device.type == "cpu" else nullcontext()

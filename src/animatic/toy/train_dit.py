@@ -91,7 +91,7 @@ def main(
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = DitCurriculum.learning_rate,
     decay: int = DitCurriculum.decay,
     mixed_precision: Annotated[
-        str, typer.Option(help="no, or bf16: twice as fast on processors that multiply in it.")
+        str, typer.Option(help="no, or bf16: quicker where the processor multiplies in it.")
     ] = DitCurriculum.mixed_precision,
     seed: int = DitCurriculum.seed,
     stop_at: Annotated[int | None, typer.Option(help="Step to stop at; the run can be resumed.")] = None,

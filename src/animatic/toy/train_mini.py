@@ -132,7 +132,7 @@ def main(
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--rate")] = CurriculumConfig.learning_rate,
     decay: int = CurriculumConfig.decay,
     mixed_precision: Annotated[
-        str, typer.Option(help="no, or bf16: twice as fast on processors that multiply in it.")
+        str, typer.Option(help="no, or bf16: quicker where the processor multiplies in it.")
     ] = CurriculumConfig.mixed_precision,
     seed: int = CurriculumConfig.seed,
     export_every: int = CurriculumConfig.export_every,
