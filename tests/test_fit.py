@@ -74,16 +74,29 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
 @pytest.mark.slow("two processes import, meet and train")
 def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     both = replace(SMALL, batch_size=1, steps=3, text="none", out=str(tmp_path / "two"))
-    code = (
-        "import sys; from accelerate import Accelerator; Accelerator(cpu=True)\n"
-        "from animatic.training.fit import fit; from animatic.training.settings import TrainingSettings\n"
-        "fit(TrainingSettings(**eval(sys.argv[1])))"
-    )
+    code = """
+import atexit, sys, torch
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest import mock
+atexit.register(lambda: print("open:", torch.distributed.is_initialized()))  # the last that is called
+from animatic.training.fit import DiffusionTrainer
+from animatic.training.settings import TrainingSettings
+
+trainer = DiffusionTrainer(TrainingSettings(**eval(sys.argv[1])))
+tracker = SimpleNamespace(name="a tracker", log=mock.Mock(), finish=lambda: print("tracked", tracker.log.call_count))
+trainer.accelerator.trackers = [tracker]
+trainer.settings = replace(trainer.settings, log="tensorboard")
+trainer.accelerator.init_trackers = mock.Mock()
+print(trainer.train().name)
+"""
     script = tmp_path / "run.py"
     script.write_text(code)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run([*run, str(script), repr(vars(both))], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
+    assert done.stdout.count("tracked 3") == 1 and done.stdout.count("model") == 2, done.stdout
+    assert done.stdout.count("open: False") == 2  # messages after the interpreter's end abort a process
     fit(replace(both, batch_size=2, out=str(tmp_path / "one")))
     assert distance(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-5
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3  # one process tells

@@ -1,5 +1,6 @@
 """The studio's page, driven as a person would: a real browser, a real server, the bundled model."""
 
+import faulthandler
 import json
 import socket
 
@@ -17,7 +18,7 @@ from animatic.toy.detector import ToyDetector
 
 pytestmark = [pytest.mark.browser, needs_browser]
 BEAR = "A bear walks from the left to the right"
-PATIENCE = 120_000  # milliseconds: where every core is busy, the page shares one with the server's first rehearsal
+PATIENCE = 240_000  # milliseconds: where every core is busy, the page shares one with the server's first rehearsal
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,12 @@ def page(browser, server):
     page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(server.url)
-    page.wait_for_selector(".box")
+    faulthandler.dump_traceback_later(PATIENCE / 1000 - 20)  # what the server does where the page does not come
+    try:
+        page.goto(server.url)
+        page.wait_for_selector(".box")
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     yield page
     assert said == [] and [url for url in asked if not url.startswith((server.url, "blob:", "data:"))] == []
     context.close()

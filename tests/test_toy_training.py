@@ -151,6 +151,18 @@ def test_boxes_are_read_unless_they_are_dropped(tmp_path, dropped: float) -> Non
     assert sum(masks.sum().item() for masks in read) == (0 if dropped else tracks)
 
 
+def test_several_processes_draw_other_scenes_of_the_same_kind() -> None:
+    """Steps are those of the optimiser: clips begin after `still_steps` of them, in each process."""
+    curriculum = CurriculumConfig(still_steps=3, clip_steps=40, stills=2, clips=1)
+    kinds = []
+    for step in range(43):
+        ours, other = curriculum.batch(step), curriculum.batch(step, 1)
+        assert ours.frames == other.frames and ours.step == other.step == step
+        assert ours.scenes != other.scenes and ours.noise_seed != other.noise_seed
+        kinds.append(ours.frames)
+    assert kinds[:3] == [1, 1, 1] and set(kinds[3:]) == {1, FRAMES}
+
+
 def test_a_run_begins_with_what_a_model_knows(tmp_path) -> None:
     """With the inner levels and words of another network, with all of its own."""
     trained = load("mini", "cpu")

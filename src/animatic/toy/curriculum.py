@@ -118,12 +118,17 @@ class CurriculumConfig:
     def steps(self) -> int:
         return self.still_steps + self.clip_steps
 
-    def batch(self, step: int) -> TrainBatch:
-        """The batch of a step; it depends on the seed and the step alone."""
+    def batch(self, step: int, process: int = 0) -> TrainBatch:
+        """The batch of a step in one of several processes; it depends on these and the seed alone."""
         # The order of the draws is part of every run, and must stay.
         rng = random.Random(f"{self.seed}/off-grid/{step}")
         noise_seed = rng.getrandbits(63)
         is_still = step < self.still_steps or rng.random() < self.still_fraction
+
+        # Other processes draw other scenes, but of the same kind: each waits for the slowest.
+        if process:
+            rng = random.Random(f"{self.seed}/off-grid/{step}/{process}")
+            noise_seed = rng.getrandbits(63)
         count = self.stills if is_still else self.clips
         frames = 1 if is_still else FRAMES
 
@@ -208,10 +213,8 @@ class CurriculumTrainer(Trainer):
         return [*super().optimisers(others), muon]
 
     def batches(self) -> Iterator[TrainBatch]:
-        # Every process takes each n-th batch.
-        processes = self.accelerator.num_processes
-        first = self.step * processes + self.accelerator.process_index
-        return map(self.curriculum.batch, itertools.count(first, processes))
+        process = self.accelerator.process_index
+        return (self.curriculum.batch(step, process) for step in itertools.count(self.step))
 
     def loss(self, train_module: Any, batch: TrainBatch) -> Tensor:
         # Timesteps and noise depend on the batch alone: a resumed run draws the same.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import math
@@ -76,6 +77,9 @@ class Trainer(ABC):
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=skips_layers)],
         )
         self.note: Note = note if self.accelerator.is_main_process else lambda line: None
+
+        # Messages that are still on their way while the interpreter ends would abort a run that is complete.
+        atexit.register(self.accelerator.state.destroy_process_group)
 
     @abstractmethod
     def batches(self) -> Iterator[Any]:
@@ -177,8 +181,8 @@ class Trainer(ABC):
 
         # The main process writes the result; all processes return its path.
         accelerator.wait_for_everyone()
-        if settings.log:
-            accelerator.end_training()
+        for tracker in accelerator.trackers:
+            tracker.finish()  # not `end_training`: it ends the processes' exchange as well, which is needed below
         with self._ema_weights(ema, parameters):
             result: list[Any] = [self._finish_on_disk() if accelerator.is_main_process else None]
         broadcast_object_list(result)
