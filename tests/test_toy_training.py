@@ -150,6 +150,10 @@ def test_boxes_are_read_unless_they_are_dropped(tmp_path, dropped: float) -> Non
     tracks = sum(len(scene.tracks) for scene in batch.scenes)
     assert sum(masks.sum().item() for masks in read) == (0 if dropped else tracks)
 
+    # Where no box says which, there are few places.
+    centres = [64 * (box[0] + box[2]) / 2 for scene in batch.scenes for track in scene.tracks for box in track.boxes]
+    assert all(round(x, 6) % 4 == 0 for x in centres) == bool(dropped)
+
 
 def test_several_processes_draw_other_scenes_of_the_same_kind() -> None:
     """Steps are those of the optimiser: clips begin after `still_steps` of them, in each process."""

@@ -104,6 +104,19 @@ def test_scenes_are_what_their_captions_say(frames: int) -> None:
             assert not held_out(*world.identify(track.phrase), scene.background)
 
 
+def test_coarse_scenes_have_few_places_and_sizes() -> None:
+    rng = random.Random(3)
+    squares = [world.place(box) for _ in range(200) for t in invent(rng, 1, is_coarse=True).tracks for box in t.boxes]
+    assert {side for _, _, side in squares} == {16, 24, 32, 40}
+    assert all(x % 8 == 0 and y % 8 == 0 for x, y, _ in squares)
+
+    # What a path sets is not rounded.
+    rising = ToyObject("ball", "", 27, (0.31, 0.4), lambda u: (None, u, 1.0))
+    rising.snap(8)
+    places = [world.place(box) for box in rising.track(FRAMES).boxes if box]
+    assert {(x, side) for x, _, side in places} == {(16, 24)} and len({y for _, y, _ in places}) == FRAMES
+
+
 def test_some_triples_are_held_out_of_every_background() -> None:
     cases = held_out_cases(random.Random(0), 40, tuple(world.NOUNS))
     assert all(held_out(*case.objects[0], case.scene.background) for case in cases)

@@ -31,7 +31,7 @@ def model():
 
 def test_the_codec_keeps_the_picture(model):
     rng = random.Random(3)
-    films, _ = TrainBatch(0, 0, 1, [invent(rng, 1) for _ in range(32)], [""] * 32, rng).draw()
+    films, _ = TrainBatch(0, 0, 1, [invent(rng, 1) for _ in range(32)], [""] * 32, [True] * 32).draw()
     images = films[:, 0].movedim(-1, 1) / 127.5 - 1
     latents = model.vae.encode(images).latents
     error = (model.vae.decode(latents).sample - images).square().mean()

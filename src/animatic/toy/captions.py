@@ -43,6 +43,7 @@ THIRD = {"fly": "flies", "hop": "hops"}  # person singular, where it is not verb
 SIDES = {"small": (16, 23), "big": (36, LARGEST), "": (22, 36)}  # pixels, by the adjective of size in the caption
 SIDES_OF_MANY = {2: (18, 32), 3: (16, 26), 4: (16, 24), 5: (16, 20)}  # by the number of objects
 HELD_OUT = 16  # one in HELD_OUT triples of noun, colour and background is never trained on
+COARSE = 8  # pixels; a network that is told neither place nor size learns sooner where there are few
 TRIES = 30  # attempts to draw a scene whose objects do not overlap
 
 WEIGHTS_OF_WAYS_TOGETHER = (*WEIGHTS_OF_WAYS[:8], 0, 0, 0)  # of several objects none circles, approaches or recedes
@@ -61,8 +62,11 @@ def held_out(noun: str, colour: str, background: str) -> bool:
     return zlib.crc32(triple.encode()) % HELD_OUT == 0
 
 
-def invent(rng: random.Random, frames: int) -> Scene:
-    """A random scene of `frames` key frames (1: a still) and its caption."""
+def invent(rng: random.Random, frames: int, is_coarse: bool = False) -> Scene:
+    """A random scene of `frames` key frames (1: a still) and its caption.
+
+    Where `is_coarse`, sizes and places are multiples of `COARSE` pixels.
+    """
     compose = _still if frames == 1 else _moving
     kind = rng.random()
 
@@ -70,6 +74,9 @@ def invent(rng: random.Random, frames: int) -> Scene:
     tries = 0
     while True:
         objects, caption = compose(rng, kind)
+        if is_coarse:
+            for o in objects:
+                o.snap(COARSE)
         tracks = tuple(o.track(frames) for o in objects)
         tries += 1
 

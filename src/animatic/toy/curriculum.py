@@ -53,10 +53,9 @@ RENAMED = {  # names in the `plan.json` of version 0.1 -> present names
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """The scenes of one batch with their captions, "" where a caption is dropped.
+    """The scenes of one batch with their captions, "" where a caption is dropped, and whether their boxes are told.
 
-    `frames` is the number of key frames of each scene, `noise_seed` seeds timesteps and noise, and `rng` is for
-    whatever else a trainer draws.
+    `frames` is the number of key frames of each scene, `noise_seed` seeds timesteps and noise.
     """
 
     step: int
@@ -64,7 +63,7 @@ class TrainBatch:
     frames: int
     scenes: list[Scene]
     captions: list[str]
-    rng: random.Random
+    has_boxes: list[bool]
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Videos and visible cover of the scenes.
@@ -132,10 +131,16 @@ class CurriculumConfig:
         count = self.stills if is_still else self.clips
         frames = 1 if is_still else FRAMES
 
-        # Dropped captions train the unconditional branch.
-        scenes = [invent(rng, frames) for _ in range(count)]
-        captions = ["" if rng.random() < self.cfg_dropout else scene.prompt for scene in scenes]
-        return TrainBatch(step, noise_seed, frames, scenes, captions, rng)
+        # Dropped captions train the unconditional branch, which seldom reads boxes either.
+        scenes, captions, has_boxes = [], [], []
+        for _ in range(count):
+            has_caption = rng.random() >= self.cfg_dropout
+            is_told = rng.random() >= (self.box_dropout if has_caption else 2 * self.box_dropout)
+            scene = invent(rng, frames, is_coarse=not is_told)
+            scenes.append(scene)
+            captions.append(scene.prompt if has_caption else "")
+            has_boxes.append(is_told)
+        return TrainBatch(step, noise_seed, frames, scenes, captions, has_boxes)
 
     def settings(self, out: Path) -> TrainingSettings:
         """The settings of the training loop for a run in the folder `out`."""

@@ -37,6 +37,13 @@ class ToyObject:
     ease: Ease = EASES[0]
     visible: tuple[float, float] = (0.0, 1.0)
 
+    def snap(self, grid: int) -> None:
+        """Round its size and its spot to multiples of `grid` pixels; what its path sets is left alone."""
+        self.side = max(SMALLEST, min(LARGEST, round(self.side / grid) * grid))
+        span = SIZE - self.side
+        x, y = (round(place * span / grid) * grid / span for place in self.spot)
+        self.spot = (x, y)
+
     def track(self, frames: int) -> Track:
         """Its boxes in `frames` key frames, not rounded to pixels; a single frame shows the middle of the path."""
         boxes: list[Box | None] = []

@@ -38,6 +38,7 @@ class DitCurriculum(CurriculumConfig):
     learning_rate: float = 6e-4
     warmup_steps: int = 1000
     decay: int = 30000
+    box_dropout: float = 1.0  # it has no layers that read boxes
 
 
 def fresh(text: str = "mini", seed: int = 0) -> CogVideoX:

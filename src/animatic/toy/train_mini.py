@@ -57,16 +57,13 @@ class MiniTrainer(CurriculumTrainer):
         tokens, names_track = phrase_tokens(self.model.text, batch.scenes)
         tokens = tokens.to(device)
         names_track = names_track.to(device)
-        are_captioned = [bool(caption) for caption in batch.captions]
-        has_caption = torch.tensor(are_captioned, device=device)
+        has_caption = torch.tensor([bool(caption) for caption in batch.captions], device=device)
         names_track &= has_caption[:, None, None]
 
         # The boxes and names of the objects; the unconditional branch reads neither caption nor boxes.
         boxes = named_boxes(batch.scenes, self.model.text, batch.frames)
         boxes = {name: value.to(device) for name, value in boxes.items()}
-        box_dropout = self.curriculum.box_dropout
-        dropped = [batch.rng.random() < (box_dropout if told else 2 * box_dropout) for told in are_captioned]
-        has_boxes = ~torch.tensor(dropped, device=device)
+        has_boxes = torch.tensor(batch.has_boxes, device=device)
         boxes["present"] = boxes["present"] * has_boxes[:, None, None]
 
         # The prediction leaves the maps of the tokens in the request, those of the boxes in `box_maps`.
