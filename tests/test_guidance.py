@@ -1,5 +1,6 @@
 """Guidance: rescaled, in an interval, CFG-Zero* and APG, equal to the guiders of diffusers, and set by name."""
 
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -163,6 +164,18 @@ def test_off_is_plain_guidance(image):
     unguided = run(image, Guidance(1.0))
     assert torch.equal(run(image, Guidance(5.0, (0.9, 1.0))), unguided), "no level of five lies there"
     assert not torch.allclose(unguided, plain, atol=1e-3)
+
+
+def test_a_model_has_an_interval_of_its_own(image):
+    limited = copy(image)
+    limited.defaults = replace(image.defaults, guidance_interval=(0.2, 0.8))
+    own = run(limited, Guidance(5.0))
+    assert torch.equal(own, run(image, Guidance(5.0, (0.2, 0.8))))
+
+    # Who sets one has that.
+    plain = run(image, Guidance(5.0))
+    assert torch.equal(run(limited, Guidance(5.0, (0.0, 1.0))), plain)
+    assert not torch.allclose(own, plain, atol=1e-3)
 
 
 def test_they_are_settings_by_name(image):

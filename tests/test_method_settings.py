@@ -137,7 +137,7 @@ def test_settings_of_windows_are_of_stories(mini):
         ({"energy.terms": "boxes"}, "energy.terms is 'boxes'; want one of box, ratio"),
         ({"energy.scal": 3}, "lvd on mini has no setting 'energy.scal'; near: energy.scale=100"),
         ({"scale": 3}, "near: guidance.scale=4, energy.scale=100"),
-        ({"nothing": 3}, "has no setting 'nothing'; known: guidance.scale=4, guidance.interval=0,1"),
+        ({"nothing": 3}, "has no setting 'nothing'; known: guidance.scale=4, guidance.interval=none"),
         ({"gligen.beta": 3}, "lvd on mini has no setting 'gligen.beta'"),
         ({"energy.scale": 3, "Energy.scale": 4}, "setting 'energy.scale' is given twice"),
     ],

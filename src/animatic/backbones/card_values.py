@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ..core.backbone import Geometry, ModelDefaults
 from ..core.setting_values import Value, read
+from ..core.types import Span
 from ..errors import AnimaticError
 
 Count = Annotated[int, Field(ge=1, le=2**20)]  # far above any model, far below what overflows a product of sizes
@@ -33,6 +34,7 @@ DEFAULTS: Mapping[str, tuple[Any, Value]] = {
     "scheduler": (str, "ddim"),
     "prompt_suffix": (str, ", high quality"),
     "low_noise_guidance": (float | None, 3.0),
+    "guidance_interval": (Span, (0.0, 0.5)),
 }
 
 

@@ -30,14 +30,15 @@ class Guidance(Control):
     one entry a sample, and is repeated for the branches. An energy around it evaluates the conditional branches alone.
 
     `interval`: the part of the run that is guided, [from, to) as fractions of the noise levels; outside it the scale
-    is 1 (Kynkäänniemi et al. 2024, arXiv 2404.07724). `rescale`: how far the standard deviation of each guided
-    prediction is moved to that of the conditional one, 0 is off; 0.7 in the paper (Lin et al. 2023, arXiv 2305.08891,
-    section 3.4). `rule`: how both predictions are combined. `low_noise_scale`: of a second network for low noise (Wan
-    2.2 A14B, `guidance_scale_2` of diffusers' pipeline); None is the model's own where `scale` is that, else `scale`.
+    is 1 (Kynkäänniemi et al. 2024, arXiv 2404.07724); None is the model's own. `rescale`: how far the standard
+    deviation of each guided prediction is moved to that of the conditional one, 0 is off; 0.7 in the paper (Lin et al.
+    2023, arXiv 2305.08891, section 3.4). `rule`: how both predictions are combined. `low_noise_scale`: of a second
+    network for low noise (Wan 2.2 A14B, `guidance_scale_2` of diffusers' pipeline); None is the model's own where
+    `scale` is that, else `scale`.
     """
 
     scale: float | None = None
-    interval: Span = (0.0, 1.0)
+    interval: Span | None = None
     rescale: Fraction = 0.0
     rule: Extrapolated = field(default_factory=Extrapolated)
     low_noise_scale: float | None = None
@@ -62,13 +63,14 @@ class Guidance(Control):
         second = self.low_noise_scale
         if second is None:
             second = defaults.low_noise_guidance if scale == defaults.guidance else None
-        own = replace(self, scale=scale, rule=self.rule.begin(run), low_noise_scale=second)
+        interval = defaults.guidance_interval if self.interval is None else self.interval
+        own = replace(self, scale=scale, interval=interval, rule=self.rule.begin(run), low_noise_scale=second)
         own._backbone = run.backbone
         return own
 
     def check(self, scale: float, schedule: Schedule) -> None:
         """Raise `AnimaticError` where settings do not suit a schedule, or have no effect at a scale."""
-        first, end = self.interval
+        first, end = self.interval or (0.0, 1.0)
         if first >= end:
             raise AnimaticError(f"guidance.interval is {first:g},{end:g}; want a smaller fraction first, as in 0.2,0.8")
         self.rule.check(schedule)
@@ -85,7 +87,8 @@ class Guidance(Control):
 
     def denoise(self, inner: Denoise, x: Tensor, step: Step, cond: Conditioning) -> Tensor:
         # at scale 1 the unconditional branches cancel out, and an energy has none
-        scale = self.at(step) if step.within(self.interval) else 1.0
+        is_guided = self.interval is None or step.within(self.interval)
+        scale = self.at(step) if is_guided else 1.0
         negative = [i for i, branch in enumerate(cond.branches) if branch.negative]
         if scale == 1 or not negative:
             return inner(x, step, cond.positive)

@@ -21,6 +21,12 @@ class ModelDefaults:
     scheduler: str = ""  # "": the one that the model comes with
     prompt_suffix: str = ""  # appended to every prompt of a finisher
     low_noise_guidance: float | None = None  # of a second network for low noise; None: the same
+    guidance_interval: tuple[float, float] = (0.0, 1.0)  # part of the run that is guided, see `Guidance`
+
+    def __post_init__(self) -> None:
+        first, end = self.guidance_interval
+        if first >= end:
+            raise AnimaticError(f"guidance_interval is {first:g},{end:g}; want a smaller fraction first, as in 0,0.5")
 
     def negative_text(self, scene: str, run: str = "") -> str:
         """The negative prompt: the scene's, the model's own, and `run`, that of a kind of run, joined by commas.
