@@ -107,7 +107,7 @@ def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
     """Whether the sprite is mirrored in each frame, so that it faces its direction of motion.
 
     Before its first horizontal motion it faces the direction of that motion, afterwards that of its last one. An object
-    that never moves horizontally faces left or right by the parity of its first place, since a `Scene` does not say.
+    that never moves horizontally faces left: a `Scene` does not say, and a network would learn the mean of both.
     """
     present = [i for i, box in enumerate(boxes) if box is not None]
     if noun not in FACING or not present:
@@ -124,10 +124,7 @@ def mirrored(noun: str, boxes: Sequence[Box | None]) -> list[bool]:
     signs[speed < -STANDING] = -1
 
     # What it faces before its first motion: -1 is left, as sprites are stored.
-    facing = next((sign for sign in signs if sign), None)
-    if not facing:
-        x, y, _ = place(there[0])
-        facing = 1 if (x + y) % 2 else -1
+    facing = next((sign for sign in signs if sign), -1)
 
     # From then on it keeps the direction of its last motion.
     turned = [False] * len(boxes)
