@@ -55,13 +55,17 @@ def commands(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
     """Name and command line of each result; `{name}` is written to FOLDER/NAME.png or .mkv."""
     for name, story in (("bear", (BEAR,)), ("still", (STILL,)), ("story", STORY)):
         save_story(story, folder / f"{name}.json")
+    on_mini = ("--model", "mini")
     for method in METHODS:
         scene = "story" if method.startswith("ditctrl") else "still" if method.startswith(("lmd", "multi")) else "bear"
         if ":sam" in method or method in ("lmd:published", "lmd+:published"):
             continue  # wants weights that are not here
-        yield f"mini-{method}", ("render", str(folder / f"{scene}.json"), "--method", method)
+        yield f"mini-{method}", ("render", str(folder / f"{scene}.json"), *on_mini, "--method", method)
     yield "mini-edit", ("edit", str(folder / "mini-lvd.png"), "--swap", "bear=cat")
-    yield "mini-finish", ("render", str(folder / "bear.json"), "--method", "none", "--then", "motion:2,upscale:2")
+    yield (
+        "mini-finish",
+        ("render", str(folder / "bear.json"), *on_mini, "--method", "none", "--then", "motion:2,upscale:2"),
+    )
     import tiny  # pyright: ignore[reportMissingImports] - tests are on the path by now
 
     kinds = {

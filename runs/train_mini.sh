@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the successor of the bundled `mini` on the toy world: its codec (eight minutes of one CPU core), then its network with its grounding (by what its
+# Train `mini-2` on the toy world: its codec (eight minutes of one CPU core), then its network with its grounding (by what its
 # steps cost, some six hours). Run it again to resume; `--inner mini` begins with what today's `mini` knows. In the background:
 #   OMP_NUM_THREADS=1 setsid nohup nice -n 19 runs/train_mini.sh FOLDER >FOLDER.log 2>&1 &
 #   runs/train_mini.sh [FOLDER] [options of `python -m animatic.toy.train_mini`]
@@ -16,7 +16,7 @@ main() { # read whole before it runs, so that the file may change meanwhile
   local launch=()
   ((${PROCESSES:-1} > 1)) && launch=(-m torch.distributed.run --nproc_per_node "$PROCESSES")
   "$python" "${launch[@]}" -m animatic.toy.train_mini --out "$out" "$@"
-  echo "weights: $out/mini (copy them to src/animatic/weights/mini to bundle them)"
+  echo "weights: $out/mini (copy them to src/animatic/weights/mini-2 to bundle them)"
 }
 
 main "$@"

@@ -19,10 +19,14 @@ import torch
 from chat_server import serve as serve  # a fixture
 from torch import Tensor
 
+from animatic.core.model_options import DEFAULT_MODEL
+
 THREADS = torch.get_num_threads()
 SECONDS = {"sweep": 0, "slow": 10, "browser": 3}  # of a test with a marker, roughly
 GOLDEN = Path(__file__).parent / "golden"
-MINI = json.loads((files("animatic") / "weights" / "mini" / "animatic.json").read_text())["geometry"]
+WEIGHTS = files("animatic") / "weights"
+MINI = json.loads((WEIGHTS / "mini" / "animatic.json").read_text())["geometry"]
+UNNAMED = json.loads((WEIGHTS / DEFAULT_MODEL / "animatic.json").read_text())["geometry"]  # where no model is named
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="no browser is installed; want Debian's chromium")
 FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)

@@ -205,7 +205,7 @@ class StudioQueue(Subject):
         from animatic.studio.work import Studio
 
         bear = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
-        studio = Studio(place / "studio")
+        studio = Studio(place / "studio", models=("mini",))
         try:
             # those that an earlier studio did not come to report are asked for again
             asked = {record.request["generation"]["sampling"]["seed"] for record in studio.log.all()}

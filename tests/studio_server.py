@@ -27,7 +27,7 @@ def served(folder, limits: Limits, loras=(), **options) -> Running:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return serve(Api(Studio(folder, limits=limits, loras=loras)), port=port, **options)
+    return serve(Api(Studio(folder, limits=limits, loras=loras, models=("mini",))), port=port, **options)
 
 
 def visitor(server: Running, password: str = PASSWORD, **options) -> httpx.Client:

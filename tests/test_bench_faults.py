@@ -208,7 +208,7 @@ def test_measuring_and_the_studio_print_nothing_of_their_own(tmp_path, capfd):
     settings = replace(settings_of(few, "lvd", "mini", "none", "rules", steps=1, frames=2), prompt_only=True)
     run = prepare(tmp_path / "run", few, settings)
     work(run, RunPart(), maker=JobRenderer(settings))
-    studio = Studio(tmp_path / "studio")
+    studio = Studio(tmp_path / "studio", models=("mini",))
     job = studio.submit("render", JobRequest(request_of((CAT,), "mini", "lvd", 0, steps=1, frames=2)).to_dict())
     while studio.status(job.id)["state"] not in ("done", "failed"):
         time.sleep(0.02)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import MINI
+from conftest import UNNAMED
 
 from animatic.methods import METHODS
 from animatic.scene import Scene, load_scene, load_story
@@ -20,7 +20,7 @@ from animatic.video import Video
 
 BEAR = "A bear walks from the left to the right"
 QUICK = ("--steps", "2", "--frames", "2")
-CELL = MINI["vae_spatial_ratio"]
+CELL = UNNAMED["vae_spatial_ratio"]
 
 
 def animatic(*arguments: str, cwd) -> subprocess.CompletedProcess:
@@ -48,13 +48,13 @@ def test_make_writes_video_scene_and_sheet(made):
     assert (folder / said["sheet"]).read_bytes()[:4] == b"\x89PNG"
     scene = load_scene(folder / said["scene"])
     assert scene.prompt == BEAR and scene.tracks[0].phrase == "bear"
-    assert len(Video.load(folder / said["videos"][0])) == MINI["frames"]
+    assert len(Video.load(folder / said["videos"][0])) == UNNAMED["frames"]
 
 
 def test_info_says_what_a_video_was_made_from(made, here):
     folder, said = made
     info = json.loads(here("info", str(folder / said["videos"][0]))[1])
-    assert info["prompt"] == BEAR and info["seed"] == 5 and info["method"] == "lvd" and info["steps"] == 3
+    assert info["prompt"] == BEAR and info["seed"] == 5 and info["method"] == "lvd-gligen" and info["steps"] == 3
     assert info["scene"] == json.loads((folder / said["scene"]).read_text()) and "torch" in info["versions"]
 
 
@@ -86,7 +86,7 @@ def test_lists(here):
 
 BAD = {
     "empty": (["make", ""], "the prompt is empty"),
-    "long": (["make", "a very " * 700 + "big bear", *QUICK], "tokens; mini reads at most 64"),
+    "long": (["make", "a very " * 700 + "big bear", *QUICK], "tokens; mini-2 reads at most 64"),
     "crowd": (["make", "a bear " * 700], "names 700 objects to place; want at most 16"),
     "model": (["make", BEAR, "--model", "maxi"], "unknown model 'maxi'; known: mini"),
     "method": (["make", BEAR, "--method", "magic"], "unknown method 'magic'; known: none, lvd,"),
@@ -94,9 +94,9 @@ BAD = {
     "format": (["make", BEAR, "--format", "avi"], "unknown format 'avi'; known: mp4, gif, webp, png"),
     "size": (["make", BEAR, "--size", "big"], "size is 'big'; want WIDTHxHEIGHT"),
     "odd": (["make", BEAR, "--size", "62x64"], f"width is 62; this model takes multiples of {CELL}"),
-    "frames": (["make", BEAR, "--frames", "500"], f"frames is 500; this model takes 1 to {MINI['max_frames']}"),
+    "frames": (["make", BEAR, "--frames", "500"], f"frames is 500; this model takes 1 to {UNNAMED['max_frames']}"),
     "steps": (["make", BEAR, "--steps", "0"], "steps is 0"),
-    "noun": (["make", "A zebra walks to the left"], "mini cannot show 'zebra'; it knows bear, cat, dog"),
+    "noun": (["make", "A zebra walks to the left"], "mini-2 cannot show 'zebra'; it knows bear, cat, dog"),
     "option": (["make", BEAR, "--sped", "3"], "No such option"),
     "seed": (["make", BEAR, "--seed", "x"], "Invalid value for '--seed'"),
     "absent": (["render", "none.json"], "none.json: cannot be read"),
@@ -177,11 +177,11 @@ def test_a_story_is_made(here):
     code, out, err = here("make", "--story", text, "--method", "ditctrl:chained", *told)
     assert code == 0, err
     made = json.loads(out)
-    assert len(Video.load(made["videos"][0])) == 2 * MINI["frames"] and len(load_story(made["scene"])) == 2
+    assert len(Video.load(made["videos"][0])) == 2 * UNNAMED["frames"] and len(load_story(made["scene"])) == 2
     assert here("make", "--story", made["scene"], "--seconds", "6", "--name", "long", "--method", "none", *told)[0] == 0
-    assert len(Video.load("long.mp4")) == 6 * MINI["fps"]
+    assert len(Video.load("long.mp4")) == 6 * UNNAMED["fps"]
     assert here("make", "A red ball", "--seconds", "3", "--name", "three", "--method", "none", *told)[0] == 0
-    assert len(Video.load("three.mp4")) == 3 * MINI["fps"]
+    assert len(Video.load("three.mp4")) == 3 * UNNAMED["fps"]
     for wrong, why in (
         (("A cat", "--story", "A dog"), "make takes a prompt, --prompts FILE, or --story"),
         (("A cat", "--seconds", "0"), "seconds is 0.0 for a story"),

@@ -171,7 +171,19 @@ def test_render_with_a_lora(tmp_path, capsys):
     file = save_lora(network, tmp_path / "robot.safetensors", ["robot"])
     scene = Scene("a robot", (Track("robot", ((0.2, 0.2, 0.6, 0.6),)),), seconds=0.0)
     scene.save(tmp_path / "s.json")
-    base = ["render", str(tmp_path / "s.json"), "--steps", "2", "--format", "png", "--json", "--out", str(tmp_path)]
+    base = [
+        "render",
+        str(tmp_path / "s.json"),
+        "--model",
+        "mini",
+        "--steps",
+        "2",
+        "--format",
+        "png",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
     frames = {}
     for name, more in {"half": [f"{file}:0.5"], "off": [f"{file}:0"], "whole": [str(file)]}.items():
         with pytest.raises(SystemExit) as end:

@@ -394,7 +394,7 @@ def test_lines_and_tables_are_shown_as_they_stand(capsys, monkeypatch):
 
 def test_our_warnings_are_lines_of_every_command(here):
     save_story((SCENE,), Path("s.json"))
-    code, out, error = here("render", "s.json", "--steps", "1", "--frames", "1", "--json")
+    code, out, error = here("render", "s.json", "--method", "lvd", "--steps", "1", "--frames", "1", "--json")
     assert code == 0 and json.loads(out)["seed"] == 0
     assert (
         "note: scene 'a red ball': lvd needs boxes, and there are none: the video is that of 'none'"

@@ -75,11 +75,13 @@ def test_killed_and_taken_up_again_is_the_same_run(tmp_path):
 def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     both = replace(SMALL, batch_size=1, steps=3, text="none", out=str(tmp_path / "two"))
     code = """
-import atexit, sys, torch
+import atexit, os, sys, torch
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
-atexit.register(lambda: print("open:", torch.distributed.is_initialized()))  # the last that is called
+at_exit = lambda: Path(sys.argv[2] + os.environ["RANK"]).write_text(str(torch.distributed.is_initialized()))
+atexit.register(at_exit)  # the last that is called
 from animatic.training.fit import DiffusionTrainer
 from animatic.training.settings import TrainingSettings
 
@@ -93,10 +95,12 @@ print(trainer.train().name)
     script = tmp_path / "run.py"
     script.write_text(code)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*run, str(script), repr(vars(both))], capture_output=True, text=True, check=False)
+    command = [*run, str(script), repr(vars(both)), str(tmp_path / "open")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
     assert done.stdout.count("tracked 3") == 1 and done.stdout.count("model") == 2, done.stdout
-    assert done.stdout.count("open: False") == 2  # messages after the interpreter's end abort a process
+    is_open = [(tmp_path / f"open{rank}").read_text() for rank in range(2)]
+    assert is_open == ["False", "False"]  # messages after the interpreter's end abort a process
     fit(replace(both, batch_size=2, out=str(tmp_path / "one")))
     assert distance(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-5
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3  # one process tells

@@ -39,7 +39,7 @@ def studio(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = serve(Api(Studio(tmp_path_factory.mktemp("studio"))), port=port)
+    running = serve(Api(Studio(tmp_path_factory.mktemp("studio"), models=("mini",))), port=port)
     yield running.url.rstrip("/")
     running.close()
 

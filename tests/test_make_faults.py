@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from conftest import MINI
+from conftest import UNNAMED
 
 import animatic
 from animatic.cli.make import slug
@@ -27,8 +27,8 @@ from animatic.scene import Scene, load_story
 from animatic.video import Video, read_info
 
 QUICK = ("--steps", "1", "--frames", "1", "--method", "none", "--json")
-FRAMES = MINI["frames"]
-ENDLESS = int(MINI["fps"]) * 10**12  # frames of 1e12 seconds
+FRAMES = UNNAMED["frames"]
+ENDLESS = int(UNNAMED["fps"]) * 10**12  # frames of 1e12 seconds
 GIB_A_FRAME = 64**2 * (3 + 12) / 2**30  # of 64 pixels on a side, as bytes and in float32
 GB_A_FRAME = 3 * 6_400_000**2 / 2**30  # of 6,400,000 pixels on a side
 
@@ -117,7 +117,7 @@ def test_a_video_says_how_long_it_lasts_where_that_is_not_what_was_asked(here, t
     code, _, err = here("make", "a cat", "--model", pairs, *how, "--seconds", "2.8", "--name", "x")
     assert code == 0 and "lasts 2.12 s, not 2.8 s" in err and len(Video.load("x.mp4")) == 17
     code, _, err = here("make", "a red ball", *how, "--seconds", "3", "--name", "y")
-    assert code == 0 and "lasts" not in err and len(Video.load("y.mp4")) == 3 * MINI["fps"]
+    assert code == 0 and "lasts" not in err and len(Video.load("y.mp4")) == 3 * UNNAMED["fps"]
 
 
 def test_a_seed_is_drawn_and_said(here):

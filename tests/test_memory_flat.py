@@ -98,7 +98,7 @@ def test_a_hundred_jobs_of_the_studio_hold_no_more_than_twenty(tmp_path: Path) -
     from animatic.studio.job_request import JobRequest
     from animatic.studio.work import Studio
 
-    studio = Studio(tmp_path / "studio")
+    studio = Studio(tmp_path / "studio", models=("mini",))
     scene = animatic.plan(PROMPT)
     curve = MemoryCurve(STUDIO_JOBS)
     try:

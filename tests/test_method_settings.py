@@ -216,7 +216,7 @@ def test_a_story_takes_settings(mini):
 
 def test_the_command_line_makes_renders_and_edits_with_them(here, tmp_path):
     """The same frames from every door; an edit goes on with the file's own; another method lets them go."""
-    quick = ("--steps", "2", "--frames", "2", "--seed", "3")
+    quick = ("--model", "mini", "--steps", "2", "--frames", "2", "--seed", "3")
     code, _, err = here("make", "A bear walks to the left", "--name", "a", *quick, "--set", "energy.scale=30")
     assert code == 0, err
     made = Video.load(tmp_path / "out/a.mp4")
@@ -236,7 +236,7 @@ def test_the_command_line_makes_renders_and_edits_with_them(here, tmp_path):
     assert code == 0, err
     assert not Video.load(tmp_path / "out/a.edit-2.mp4").info["request"]["settings"]
 
-    code, _, err = here("make", "a bear", "--set", "energy.scal=30")
+    code, _, err = here("make", "a bear", "--model", "mini", "--set", "energy.scal=30")
     assert code == 2 and err.count("\n") == 1 and "near: energy.scale=100" in err
 
 

@@ -14,12 +14,12 @@ from diffusers import UNet2DConditionModel, UNet3DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from animatic.backbones import PRESETS, load
+from animatic.backbones.card_values import defaults_of, geometry_of
 from animatic.backbones.cogvideox import rotary_embedding
 from animatic.backbones.convert import convert_vdp
 from animatic.backbones.identity import KNOWN, known_by_card, known_by_config
 from animatic.backbones.lora import apply_lora
 from animatic.backbones.small_model import save_model
-from animatic.core.backbone import ModelDefaults
 from animatic.errors import AnimaticError
 from animatic.finishing.stages import stage_context, stages_of
 from animatic.methods import METHODS, method_named
@@ -270,12 +270,11 @@ def test_weights_without_a_place_are_told(tmp_path):
         load(str(folder), "cpu")
 
 
-def test_habits_are_those_of_the_presets():
-    """The card of mini agrees with what training it writes."""
+def test_the_card_of_mini_2_agrees_with_what_its_training_writes():
     from animatic.toy import mini
 
-    card = json.loads((MINI / "animatic.json").read_text())
-    assert ModelDefaults(**card["defaults"]) == mini.DEFAULTS
+    card = json.loads((MINI.with_name("mini-2") / "animatic.json").read_text())
+    assert defaults_of(card) == mini.DEFAULTS and geometry_of(card) == mini.GEOMETRY
 
 
 def test_damaged_cards_are_named(tmp_path):

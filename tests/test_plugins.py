@@ -128,7 +128,7 @@ def test_a_planner_of_another_package_in_the_studio(package, tmp_path):
 
     code = example("planner.md").split("\n\n\nscene =")[0]
     package("placing", code, {PLANNERS: {"side-by-side": "SideBySide"}, "animatic.methods": {"calm": "SideBySide"}})
-    api = Api(Studio(tmp_path), {"side-by-side": PlannerOptions()})
+    api = Api(Studio(tmp_path, models=("mini",)), {"side-by-side": PlannerOptions()})
     made = api.plan("a cat and a dog", "side-by-side")
     assert [track["phrase"] for track in made["story"]["tracks"]] == ["a cat", "a dog"]
     options = api.options()

@@ -56,7 +56,7 @@ def test_again_makes_what_is_missing_or_other(here, tmp_path):
     assert (tmp_path / "out/a-red-car.mp4").read_bytes() == b"cut off"  # whoever wrote that keeps it
     assert here(*command)[2].count("there  ") == 3
 
-    other = (*command, "--set", "energy.scale=30")
+    other = (*command, "--set", "gligen.until=0.5")
     code, _, err = here(*other)
     assert code == 0 and "there" not in err
     assert here(*other)[2].count("there  ") == here(*command)[2].count("there  ") == 3

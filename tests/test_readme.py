@@ -16,7 +16,7 @@ def test_the_example_runs(tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.setattr(animatic, "render", partial(animatic.render, steps=2))  # as it stands, but for its time
     exec(compile(code, "README.md", "exec"), {})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["car-lvd.mp4", "car-none.mp4", "car.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["car-lvd-gligen.mp4", "car-none.mp4", "car.json"]
     assert "0." in capsys.readouterr().out
 
 

@@ -332,7 +332,7 @@ def test_a_stack_in_the_studio(tmp_path):
     from animatic.studio.api import Api
     from animatic.studio.work import Studio
 
-    api = Api(Studio(tmp_path))
+    api = Api(Studio(tmp_path, models=("mini",)))
     paths = [each["path"] for each in api.fields("mini", "lvd+layout-attention")]
     assert "energy.scale" in paths and "layoutattention.inside" in paths
 

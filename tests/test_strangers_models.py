@@ -42,6 +42,7 @@ CARD = {
         ({"defaults": {"low_noise_guidance": {}}}, "defaults.low_noise_guidance is {}; want a number"),
         ({"defaults": {"guidance_interval": 0.5}}, "defaults.guidance_interval is 0.5; want numbers with commas"),
         ({"defaults": {"guidance_interval": [0.8, 0.2]}}, "guidance_interval is 0.8,0.2; want a smaller fraction"),
+        ({"defaults": {"method": "lmd"}}, "defaults.method is 'lmd'; want one of none, lvd, lvd-gligen"),
         ({"coordinates": "yes"}, "coordinates is 'yes'; want true or false"),
         ({"words": ["bear", 3]}, "words is ['bear', 3]; want a list of words"),
     ],

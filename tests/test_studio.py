@@ -74,7 +74,7 @@ class User:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("house") / "studio"
-    running = serve(Api(Studio(folder, limits=Limits(waiting=10))), port=port())
+    running = serve(Api(Studio(folder, limits=Limits(waiting=10), models=("mini",))), port=port())
     yield running
     running.close()
 
@@ -487,7 +487,7 @@ def test_everything_survives_a_restart(tmp_path):
     (tmp_path / "20260101-000000-000000").mkdir()
     (tmp_path / "20260101-000000-000000" / "record.json").write_text("{")
     with pytest.warns(UserWarning, match="is damaged and was left out"):
-        studio = Studio(tmp_path)
+        studio = Studio(tmp_path, models=("mini",))
     end = time.monotonic() + 60
     while studio.log.get(ids[1]).state != DONE and time.monotonic() < end:
         time.sleep(0.05)
@@ -519,7 +519,7 @@ def test_a_model_folder_that_is_gone_is_told_and_the_worker_goes_on(tmp_path, mi
 
 
 def test_what_waits_is_kept_when_the_server_ends(tmp_path):
-    studio = Studio(tmp_path)
+    studio = Studio(tmp_path, models=("mini",))
     scene = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
     ids = [
         studio.submit("render", JobRequest(request_of((scene,), "mini", "lvd", 0, steps=200, frames=16)).to_dict()).id

@@ -41,7 +41,7 @@ def basic(password):
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    api = Api(Studio(tmp_path_factory.mktemp("door") / "studio"))
+    api = Api(Studio(tmp_path_factory.mktemp("door") / "studio", models=("mini",)))
     yield api
     api.studio.close()
 
@@ -163,21 +163,21 @@ def test_nobody_guesses_the_name_of_a_job(tmp_path):
 
 def test_a_second_studio_leaves_the_folder_alone(tmp_path):
     """The second declared the first one's job failed, and did its waiting ones again."""
-    first = Studio(tmp_path)
+    first = Studio(tmp_path, models=("mini",))
     try:
         name = first.submit("render", ONE_FRAME).id
         with pytest.raises(AnimaticError, match="is in use by another studio; want another folder"):
-            Studio(tmp_path)
+            Studio(tmp_path, models=("mini",))
         assert ended(first, name)
     finally:
         first.close()
-    Studio(tmp_path).close()
+    Studio(tmp_path, models=("mini",)).close()
 
 
 def test_a_studio_that_cannot_begin_lets_its_folder_go(tmp_path):
     with pytest.raises(AnimaticError, match="unknown model"):
         Studio(tmp_path, models=("no-such-model",))
-    Studio(tmp_path).close()
+    Studio(tmp_path, models=("mini",)).close()
 
 
 def test_a_port_that_is_taken_is_found_first(here, tmp_path):
@@ -195,7 +195,7 @@ def test_a_port_that_is_taken_is_found_first(here, tmp_path):
 def test_a_full_disk_keeps_jobs_waiting(tmp_path, monkeypatch):
     """A job whose record could not be written waited until the server began again; now until there is room."""
     monkeypatch.setattr(work, "RETRY", 0.02)
-    studio = Studio(tmp_path)
+    studio = Studio(tmp_path, models=("mini",))
     try:
         full = [True]
         write = Log._keep
@@ -217,7 +217,7 @@ def test_a_full_disk_keeps_jobs_waiting(tmp_path, monkeypatch):
 
 def test_a_full_disk_does_not_keep_a_studio_open(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "RETRY", 0.02)
-    studio = Studio(tmp_path)
+    studio = Studio(tmp_path, models=("mini",))
     name = studio.submit("render", ONE_FRAME).id
     assert ended(studio, name)
 
@@ -229,7 +229,7 @@ def test_a_full_disk_does_not_keep_a_studio_open(tmp_path, monkeypatch):
     waiting = studio.submit("render", ONE_FRAME).id
     studio.close()
     monkeypatch.undo()
-    again = Studio(tmp_path)  # the next one does it
+    again = Studio(tmp_path, models=("mini",))  # the next one does it
     try:
         assert ended(again, waiting)
     finally:

@@ -79,7 +79,7 @@ def test_a_story_is_rehearsed_in_windows(api):
 
 
 def test_what_does_not_fit_is_said(tmp_path):
-    api = Api(Studio(tmp_path / "studio", limits=Limits(memory=0.001)))
+    api = Api(Studio(tmp_path / "studio", limits=Limits(memory=0.001), models=("mini",)))
     try:
         said = api.estimate(SCENE)
     finally:
@@ -159,7 +159,7 @@ def test_an_embedding_is_among_the_weights(tmp_path):
 
 def test_the_studio_counts_its_loras(lora, tmp_path):
     file, _ = lora
-    api = Api(Studio(tmp_path / "studio", loras=[str(file)]))
+    api = Api(Studio(tmp_path / "studio", loras=[str(file)], models=("mini",)))
     try:
         said = api.estimate(SCENE, method="none", frames=1, loras=[str(file)])
         rehearsal = animatic.rehearse("mini", "none", frames=1, objects=1, speed=1.0, loras=[str(file)])

@@ -34,7 +34,7 @@ def mini():
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    api = Api(Studio(tmp_path_factory.mktemp("house") / "studio", limits=Limits(frames=32)))
+    api = Api(Studio(tmp_path_factory.mktemp("house") / "studio", limits=Limits(frames=32), models=("mini",)))
     yield api
     api.studio.close()
 

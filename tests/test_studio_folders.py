@@ -21,7 +21,7 @@ from animatic.studio.work import Studio
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
-    studio = Studio(tmp_path_factory.mktemp("folders") / "studio")
+    studio = Studio(tmp_path_factory.mktemp("folders") / "studio", models=("mini",))
     yield studio
     studio.close()
 

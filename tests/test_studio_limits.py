@@ -37,7 +37,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
-    api = Api(Studio(tmp_path_factory.mktemp("limits") / "studio"))
+    api = Api(Studio(tmp_path_factory.mktemp("limits") / "studio", models=("mini",)))
     yield api
     api.studio.close()
 
@@ -231,7 +231,7 @@ def job(method="none", **words):
 
 def test_a_job_too_large_for_the_memory_is_refused_before_any_work(tmp_path):
     """1024 x 1024 x 32 under lvd is within every other limit, and took 11 GB and more."""
-    studio = Studio(tmp_path, limits=Limits(memory=2.0))
+    studio = Studio(tmp_path, limits=Limits(memory=2.0), models=("mini",))
     try:
         large = job("lvd", frames=16, size=(512, 512))
         with pytest.raises(Refused, match=r"16 frames of 512x512 by lvd would take \d+\.\d GiB of memory"):
@@ -248,7 +248,7 @@ def test_a_job_too_large_for_the_memory_is_refused_before_any_work(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux" or torch.cuda.is_available(), reason="the limit is Linux's, of the CPU")
 def test_a_job_that_dies_of_memory_dies_alone(tmp_path, monkeypatch):
-    studio = Studio(tmp_path, limits=Limits(memory=0.5))
+    studio = Studio(tmp_path, limits=Limits(memory=0.5), models=("mini",))
     decode = Components.decode
 
     def greedy(model, latents):
@@ -290,7 +290,7 @@ def test_a_job_that_does_not_stop_keeps_no_studio_open(tmp_path, monkeypatch):
         return decode(model, latents)
 
     monkeypatch.setattr(Components, "decode", endless)
-    studio = Studio(tmp_path)
+    studio = Studio(tmp_path, models=("mini",))
     name = studio.submit("render", job().to_dict()).id
     assert entered.wait(60)
     began = time.monotonic()

@@ -20,7 +20,7 @@ EXPORT = re.compile(r"^export (?:async )?(?:function|const|class) ([\w$]+)", re.
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    studio = Studio(tmp_path_factory.mktemp("page") / "studio")
+    studio = Studio(tmp_path_factory.mktemp("page") / "studio", models=("mini",))
     with TestClient(build(Api(studio)), base_url="http://127.0.0.1") as client:
         yield client
     studio.close()

@@ -26,7 +26,7 @@ def server(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = serve(Api(Studio(tmp_path_factory.mktemp("house") / "studio")), port=port)
+    running = serve(Api(Studio(tmp_path_factory.mktemp("house") / "studio", models=("mini",))), port=port)
     yield running
     running.close()
 

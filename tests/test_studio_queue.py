@@ -58,7 +58,7 @@ def order(studio: Studio) -> list[str]:
 
 @pytest.fixture
 def studio(tmp_path):
-    studio = Studio(tmp_path)
+    studio = Studio(tmp_path, models=("mini",))
     yield studio
     studio.close()
 
@@ -92,14 +92,14 @@ def test_only_what_waits_is_moved(studio):
 
 
 def test_the_order_outlives_a_restart(tmp_path):
-    studio = Studio(tmp_path)
+    studio = Studio(tmp_path, models=("mini",))
     first = held(studio)
     a, b, c = (queued(studio, seed=seed) for seed in range(3))
     studio.move(c, 1)
     studio.close()
 
     # the job at hand is first again
-    again = Studio(tmp_path)
+    again = Studio(tmp_path, models=("mini",))
     try:
         assert order(again) == [first, c, a, b]
         again.cancel(first)
@@ -114,7 +114,7 @@ def test_the_order_outlives_a_restart(tmp_path):
 def test_a_damaged_order_is_that_of_coming(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     with pytest.warns(UserWarning, match="is damaged; jobs are done in the order they came"):
-        studio = Studio(tmp_path)
+        studio = Studio(tmp_path, models=("mini",))
     try:
         names = [held(studio), queued(studio), queued(studio)]
         assert order(studio) == names

@@ -28,7 +28,9 @@ def server(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     limits = Limits(takes=6, project=4_000_000, project_jobs=3)
-    running = serve(Api(Studio(tmp_path_factory.mktemp("house") / "studio", limits=limits)), port=port)
+    running = serve(
+        Api(Studio(tmp_path_factory.mktemp("house") / "studio", limits=limits, models=("mini",))), port=port
+    )
     yield running
     running.close()
 

@@ -91,7 +91,7 @@ BEYOND = {
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    api = Api(Studio(tmp_path_factory.mktemp("texts") / "studio"))
+    api = Api(Studio(tmp_path_factory.mktemp("texts") / "studio", models=("mini",)))
     server = serve(api, port=free_port())
     address = server.url.rstrip("/")
 

@@ -184,7 +184,7 @@ def test_one_gallery_where_nothing_is_to_be_kept_apart(tmp_path, options):
 def held(tmp_path, monkeypatch):
     """A studio whose worker takes up nothing, and the studios of two of its visitors."""
     monkeypatch.setattr(Studio, "_work_on_next", lambda studio: None)
-    studio = Studio(tmp_path / "studio", limits=LIMITS)
+    studio = Studio(tmp_path / "studio", limits=LIMITS, models=("mini",))
     yield studio, studio.of_visitor("anna", True), studio.of_visitor("bob", True)
     studio.close()
 
@@ -218,11 +218,11 @@ def test_who_puts_a_job_first_passes_only_ones_own(held):
 def test_jobs_of_visitors_that_waited_are_done_after_a_restart(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Studio, "_work_on_next", lambda studio: None)
-        studio = Studio(tmp_path / "studio")
+        studio = Studio(tmp_path / "studio", models=("mini",))
         jobs = [(name, studio.of_visitor(name, True).submit("render", ONE_FRAME).id) for name in ("anna", "bob")]
         studio.of_visitor("bob").log.change(jobs[1][1], state=RUNNING)  # what a killed server leaves
         studio.close()
-    again = Studio(tmp_path / "studio")
+    again = Studio(tmp_path / "studio", models=("mini",))
     try:
         anna, bob = again.of_visitor("anna"), again.of_visitor("bob")
         assert bob.status(jobs[1][1])["message"] == "the server stopped in the middle; render it again"

@@ -96,17 +96,30 @@ def test_a_layout_by_count_takes_numbers_alone():
 def test_python_and_the_command_line_make_the_same_story(here):
     """The text stands in the request of the file, which makes the same frames again."""
     save_story(STORY, "story.json")
-    options = ["--transitions", "cut,crossfade:3", "--method", "none", "--steps", "2", "--seed", "5", "--size", "48x48"]
+    options = [
+        "--transitions",
+        "cut,crossfade:3",
+        "--model",
+        "mini",
+        "--method",
+        "none",
+        "--steps",
+        "2",
+        "--seed",
+        "5",
+        "--size",
+        "48x48",
+    ]
     code, _, error = here("render", "story.json", *options, "-o", "command.mkv")
     assert code == 0, error
     command = Video.load("command.mkv")
-    made = animatic.render(STORY, method="none", seed=5, steps=2, size=(48, 48), transitions="cut,crossfade:3")
+    made = animatic.render(STORY, "mini", "none", seed=5, steps=2, size=(48, 48), transitions="cut,crossfade:3")
     assert close_frames(command.frames, made.frames)
     assert command.request.windows.transitions == "cut,crossfade:3"
     assert close_frames(animatic.generate(command.request).frames, made.frames)
 
     # the same pictures as with two cuts, the second and the third scene dissolved over three frames
-    cut = animatic.render(STORY, method="none", seed=5, steps=2, size=(48, 48), transitions="cut")
+    cut = animatic.render(STORY, "mini", "none", seed=5, steps=2, size=(48, 48), transitions="cut")
     borders = timeline_of(STORY, load("mini").geometry, WindowLayout(transitions="cut")).cuts(load("mini").geometry)
     assert len(made) == len(cut) - 3
     assert close_frames(made.frames, crossfaded(cut.frames, borders, [0, 3]))

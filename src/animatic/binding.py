@@ -24,7 +24,8 @@ from .request import GenerationRequest
 from .request_checks import check_numbers, check_story, sides_of
 from .scene import Story
 
-ONE_CLIP, IN_WINDOWS = "lvd", "ditctrl+lvd"  # the methods where none is requested
+# a model's usual method, and the same with windows over time
+IN_WINDOWS = {"none": "ditctrl", "lvd": "ditctrl+lvd", "lvd-gligen": "ditctrl+gligen"}
 
 
 def load_model(request: GenerationRequest) -> Components:
@@ -67,7 +68,7 @@ def bind(
     windowed = request.windows.enabled
     if windowed is None:
         windowed = needs_windows(request.story, backbone, sampling.frames)
-    chosen = request.method or usual_method(windowed) if method is None else method
+    chosen = request.method or usual_method(backbone, windowed) if method is None else method
     plain = as_method(chosen)
 
     first_image = first_image_of(request, image)
@@ -137,9 +138,10 @@ def feature_cache_of(request: GenerationRequest, backbone: Backbone) -> FeatureC
     return cache
 
 
-def usual_method(windowed: bool) -> str:
-    """The method where none is requested, for a video in windows or for one clip."""
-    return IN_WINDOWS if windowed else ONE_CLIP
+def usual_method(backbone: Backbone, windowed: bool) -> str:
+    """A model's method where none is requested, for a video in windows or for one clip."""
+    usual = backbone.defaults.method
+    return IN_WINDOWS[usual] if windowed else usual
 
 
 def needs_windows(story: Story, backbone: Backbone, frames: int | None) -> bool:

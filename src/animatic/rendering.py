@@ -15,6 +15,7 @@ from .backbones.lora import LoraRequest
 from .backbones.textual_inversion import EmbeddingRequest
 from .callbacks import Watchers
 from .core.backbone import Backbone
+from .core.model_options import DEFAULT_MODEL
 from .errors import AnimaticError
 from .first_image import ImageLike
 from .generation import generate, generate_batch, generate_latents
@@ -56,7 +57,7 @@ DIFFUSERS_NAMES = {
 @overload
 def render(
     shown: Scene | Story,
-    model: ModelLike = "mini",
+    model: ModelLike = DEFAULT_MODEL,
     method: MethodLike = "",
     seed: int | torch.Generator = 0,
     *,
@@ -71,7 +72,7 @@ def render(
 @overload
 def render(
     shown: Scene | Story,
-    model: ModelLike = "mini",
+    model: ModelLike = DEFAULT_MODEL,
     method: MethodLike = "",
     seed: int | torch.Generator = 0,
     *,
@@ -85,7 +86,7 @@ def render(
 
 def render(
     shown: Scene | Story,
-    model: ModelLike = "mini",
+    model: ModelLike = DEFAULT_MODEL,
     method: MethodLike = "",
     seed: int | torch.Generator = 0,
     *,
@@ -100,8 +101,8 @@ def render(
     Args:
         shown: A scene, or a story; a scene of 0 seconds is a still.
         model: A name, a folder, a hub id, a model that is loaded, or a loaded pipeline of diffusers (see `load`).
-        method: A name of `METHODS`, a `Method` or a list of controls; "" is lvd, or ditctrl+lvd for what is longer than
-            the model's clip.
+        method: A name of `METHODS`, a `Method` or a list of controls; "" is the model's usual one, lvd for most,
+            or the same in windows (ditctrl+lvd) for what is longer than the model's clip.
         seed: Seed of the noise, or a generator that draws it; one of the CPU that drew nothing yet draws its seed's.
         latents: The first latents in place of a seed: unit noise `[1, channel, frame, height, width]`.
         image: The image that the video begins with: a file, an image of Pillow, or uint8 `[height, width, 3]`; it is
@@ -139,7 +140,7 @@ def render(
 
 def render_batch(
     scenes: Sequence[Scene | Story],
-    model: ModelLike = "mini",
+    model: ModelLike = DEFAULT_MODEL,
     method: MethodLike = "",
     seeds: Sequence[int] = (0,),
     *,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from .core.model_options import DEFAULT_MODEL
 from .core.options import option
 from .core.setting_values import Value
 from .errors import AnimaticError
@@ -103,7 +104,7 @@ class GenerationRequest:
         model: A name, a folder or a hub id.
         loras: (file, scale, network) of each LoRA; see `backbones.lora.LoraRequest`.
         embeddings: (file, word) of each word added by textual inversion; word "" is the file's own.
-        method: A name of `METHODS`; "": lvd, or ditctrl+lvd for what is made in windows.
+        method: A name of `METHODS`; "": the model's usual one, for one clip or for windows (`binding.usual_method`).
         settings: The method's settings that are not its own, by name (see `methods.settings`).
         sampling: How to sample.
         windows: Windows over a story.
@@ -117,7 +118,7 @@ class GenerationRequest:
     """
 
     story: Story
-    model: str = "mini"
+    model: str = DEFAULT_MODEL
     loras: tuple[tuple[str, float, str], ...] = ()
     embeddings: tuple[tuple[str, str], ...] = ()
     method: str = ""

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from ..core.backbone import Geometry, ModelDefaults
-from ..core.setting_values import Value, read
+from ..core.model_options import UsualMethod
+from ..core.setting_values import Value, choice_of, read
 from ..core.types import Span
 from ..errors import AnimaticError
 
@@ -35,6 +36,7 @@ DEFAULTS: Mapping[str, tuple[Any, Value]] = {
     "prompt_suffix": (str, ", high quality"),
     "low_noise_guidance": (float | None, 3.0),
     "guidance_interval": (Span, (0.0, 0.5)),
+    "method": (UsualMethod, "lvd-gligen"),
 }
 
 
@@ -79,7 +81,8 @@ def _values(given: Any, part: str, known: Mapping[str, tuple[Any, Value]], cls: 
     values = {}
     for name, value in given.items():
         hint, example = known[name]
-        if isinstance(value, str) and hint is not str:  # the reader of typed settings would parse it
+        is_text = hint is str or choice_of(hint)
+        if isinstance(value, str) and not is_text:  # the reader of typed settings would parse it
             raise AnimaticError(f"{part}.{name} is {value[:80]!r}; want a value such as {example}, without quotes")
         try:
             values[name] = read(value, hint, f"{part}.{name}", example)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from ..core.backbone import ConcatConditioning, Geometry, MemoryOptions, ModelDefaults
+from ..core.model_options import DEFAULT_MODEL
 from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
 from .card_values import defaults_of, geometry_of, has_coordinates, words_of
@@ -66,7 +67,7 @@ CARD = {
 
 @quiet()
 def load(
-    name: str | os.PathLike[str] | DiffusionPipeline = "mini",
+    name: str | os.PathLike[str] | DiffusionPipeline = DEFAULT_MODEL,
     device: str = "",
     memory: MemoryOptions = NO_MEMORY_OPTIONS,
     adapt: Callable[[Components], object] | None = None,

@@ -52,7 +52,8 @@ LVD_DEFAULTS, LMD_DEFAULTS = (
     ModelDefaults(50, 7.5, negatives.LMD, "ddim"),
 )  # LVD, LMD README
 PRESETS = {
-    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, reads boxes", family="mini"),
+    "mini": Preset("", "toy world, bundled, runs on a laptop CPU, follows words and boxes", family="mini"),
+    "mini-2": Preset("", "toy world, bundled, runs on a laptop CPU, moves smoothly in boxes", family="mini"),
     "modelscope": Preset(
         "ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, LVD_DEFAULTS, family="modelscope"
     ),

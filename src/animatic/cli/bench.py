@@ -95,6 +95,7 @@ def score(
         if name in BENCHMARKS:
             raise AnimaticError(f"{name} is a benchmark; want --replies FILE, or the folder of a run")
         raise AnimaticError(f"{name}: no such run")
+    from ..backbones import PRESETS
     from ..benchmarks import scoring
     from ..benchmarks.results import summarise
     from ..benchmarks.run_store import Run
@@ -102,7 +103,8 @@ def score(
     # checked before the first video is read: scoring may take hours
     run = Run(name)
     settings = run.settings
-    detector = detector or ("toy" if settings.model == "mini" else "owlvit")
+    preset = PRESETS.get(settings.model)
+    detector = detector or ("toy" if preset and preset.family == "mini" else "owlvit")
     measured = tuple(m for m in metrics.split(",") if m)
     how = scoring.ScoringSettings(detector, rules, measured, clip, threshold, nms, class_aware, frames, benchmark)
     if clip and "clip" not in how.metrics:

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from ..core.model_options import MODEL_OF_WORDS
 from ..errors import AnimaticError
 from ..media.frame_buffer import check_memory, most_bytes
 from ..media.reading import probe
@@ -117,7 +118,7 @@ def _source(source: Path, choices: Choices, invert: str) -> tuple[GenerationRequ
     scene = Scene(invert, seconds=len(video) / video.fps)
     made = request_in(source) if "request" in video.info else None
     if made is None or is_other_model(choices.model, made.model):
-        return GenerationRequest((scene,), method="none", windows=WindowOptions(False)), video
+        return GenerationRequest((scene,), MODEL_OF_WORDS, method="none", windows=WindowOptions(False)), video
     made = recorded(source, choices)
     request = GenerationRequest(
         (scene,),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.model_options import DEFAULT_MODEL
 from ..errors import AnimaticError
 from .console import printable, table
 from .options import AsJson
@@ -25,7 +26,7 @@ def models(as_json: AsJson = False) -> None:
 
 def methods(
     name: Annotated[str, typer.Argument(help="A method: list its settings, for --set.", show_default=False)] = "",
-    model: Annotated[str, typer.Option(help="The model whose settings they are.")] = "mini",
+    model: Annotated[str, typer.Option(help="The model whose settings they are.")] = DEFAULT_MODEL,
     as_json: AsJson = False,
 ) -> None:
     """List the methods known by name with their papers and repositories, or the settings of one."""

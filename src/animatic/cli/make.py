@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.model_options import DEFAULT_MODEL, MODEL_OF_WORDS
 from ..errors import AnimaticError
 from ..files import read_text
 from ..media.encoding import WRITERS
@@ -80,7 +81,7 @@ def make(
         return _write(request, output, out, name, attention, as_json, seconds, seeds=seeds)
 
     # a plan has the length of the model's own clip, so that its boxes are spread over what will be rendered
-    span = _span(choices.model or "mini")
+    span = _span(choices.model or DEFAULT_MODEL)
     cache = "" if planner == "rules" else default_cache()
     options = PlannerOptions("story" if story else "video", span, template, base_url=base_url, cache=cache)
     chosen = planner_named(planner, options)
@@ -129,8 +130,8 @@ def render(
         request = _with_options(recorded(scene, choices), choices, sampling, windows, seconds, then, as_json)
         _write(request, output, out, output.name or scene.stem, attention, as_json, seconds, seeds=seeds)
     elif prompts is not None:
-        request = _with_options(_OPEN, choices, sampling, windows, None, then, as_json)
-        request = replace(request, method=request.method or "none")
+        typed = replace(_OPEN, model=MODEL_OF_WORDS, method="none")
+        request = _with_options(typed, choices, sampling, windows, None, then, as_json)
 
         def alone(text: str, model: Backbone) -> Story:
             frames = request.sampling.frames or model.geometry.frames

@@ -29,7 +29,9 @@ Windows = Annotated[Given, OptionsOf(WindowOptions)]
 class Choices:
     """The parts of a request that are chosen by name. What is not given is the file's own, or else a default."""
 
-    model: str | None = option(None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini.")
+    model: str | None = option(
+        None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini-2, without boxes mini."
+    )
     lora: list[str] | None = option(
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"
     )

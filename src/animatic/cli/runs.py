@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.model_options import MODEL_OF_WORDS
 from ..errors import AnimaticError
 from ..media.encoding import FORMATS, check_format
 from ..planning.planners import PlannerOptions
@@ -70,7 +71,7 @@ def generate(
         raise AnimaticError("--workers is of this machine, and --cluster has its own workers; want one of both")
     if format:
         check_format(format)
-    request = requested(GenerationRequest((), method="lvd"), choices, sampling, windows)
+    request = requested(GenerationRequest((), MODEL_OF_WORDS, method="lvd"), choices, sampling, windows)
     if then:
         from ..finishing.stages import stages_of
 

@@ -26,7 +26,9 @@ def studio(
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="A name of `animatic models` or a folder; may be repeated. The first is loaded at once."),
+        typer.Option(
+            help="A name of `animatic models` or a folder; may be repeated, else mini-2 and mini. The first loads now."
+        ),
     ] = None,
     lora: Annotated[
         list[str] | None,
@@ -69,6 +71,7 @@ def studio(
         from ..planning.planners import PlannerOptions, default_cache
         from ..studio.api import Api
         from ..studio.middleware import LOOPBACK
+        from ..studio.models import OFFERED
         from ..studio.server import check_port, serve
         from ..studio.work import Limits, Studio
 
@@ -78,7 +81,7 @@ def studio(
 
         # a port that is taken is found before the folder's jobs are taken up
         check_port(host, port)
-        workshop = Studio(out, tuple(model or ("mini",)), limits, tuple(lora or ()))
+        workshop = Studio(out, tuple(model or OFFERED), limits, tuple(lora or ()))
         try:
             server = serve(Api(workshop, planners), host, port, password, public_url, shared=shared)
         except BaseException:

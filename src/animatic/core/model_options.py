@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal, TypeAlias
 
 from ..errors import AnimaticError
 
 DTYPES = ("float32", "bfloat16", "float16")
 QUANTIZED = ("int8", "fp8")
+DEFAULT_MODEL = "mini-2"  # where none is named
+MODEL_OF_WORDS = "mini"  # where none is named, and there are no boxes
+UsualMethod: TypeAlias = Literal["none", "lvd", "lvd-gligen"]  # those that exist for one clip and for windows
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class ModelDefaults:
     prompt_suffix: str = ""  # appended to every prompt of a finisher
     low_noise_guidance: float | None = None  # of a second network for low noise; None: the same
     guidance_interval: tuple[float, float] = (0.0, 1.0)  # part of the run that is guided, see `Guidance`
+    method: UsualMethod = "lvd"  # where none is requested; for windows over time see `binding.IN_WINDOWS`
 
     def __post_init__(self) -> None:
         first, end = self.guidance_interval

@@ -86,6 +86,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
             "colours": colours(),
             **self.loras(),
             "size": {**size, "steps": loaded.defaults.steps},
+            "usual": {name: self.studio.models.usual(name) for name in self.studio.models.names},
             "palette": PALETTE,
             "limits": asdict(self.limits),
         }
@@ -138,12 +139,16 @@ class Api(GalleryEndpoints, EstimateEndpoints):
         """A Scene or Story as it is understood: {"story": ...}."""
         return {"story": json.loads(story_json(story_within(scene, self.limits)))}
 
-    def fields(self, model: Name = "mini", method: Name = "lvd") -> list[dict[str, Any]]:
-        """The settings of a method on a model: path, kind, default, most, choices, range, help."""
-        settings = settings_of(method_named(method), self.studio.models.load(model))
+    def fields(self, model: Name = "", method: Name = "") -> list[dict[str, Any]]:
+        """The settings of a method on a model: path, kind, default, most, choices, range, help.
+
+        "" is the studio's first model, and the method that is usual for one clip of it.
+        """
+        loaded = self.studio.models.load(model)
+        settings = settings_of(method_named(method or loaded.defaults.method), loaded)
         return [each.to_dict() for each in settings.values()]
 
-    def suggest(self, phrases: list[str], model: Name = "mini") -> dict[str, list[str]]:
+    def suggest(self, phrases: list[str], model: Name = "") -> dict[str, list[str]]:
         """For each phrase that a model has not learned, words that it has; a model that shows anything has none."""
         check_amounts(
             [("{} phrases", len(phrases), self.limits.tracks), *self.limits.amount_of_letters("phrase", *phrases)]
@@ -154,7 +159,7 @@ class Api(GalleryEndpoints, EstimateEndpoints):
     def render(
         self,
         scene: dict[str, Any],
-        model: Name = "mini",
+        model: Name = "",
         method: Name = "",
         seed: Seed = 0,
         steps: Count | None = None,
@@ -179,16 +184,18 @@ class Api(GalleryEndpoints, EstimateEndpoints):
     ) -> dict[str, Any]:
         """Queue a render of a Scene or Story; returns its status at once, with its "id".
 
-        The frames are those of `animatic render` with the same options. `method` "" is lvd, or ditctrl+lvd for what is
-        made in windows: several scenes, which last their `seconds`, or a long one without `frames`. `size` is
-        WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods to compare with; `attention` asks for
-        attention maps; `loras` are NAME[:SCALE[:NETWORK]] of those that `options` lists; `then` are finishing stages.
+        The frames are those of `animatic render` with the same options. `model` "" is the studio's first, `method` ""
+        the model's usual one, and its like for what is made in windows: several scenes, which last their `seconds`, or
+        a long one without `frames`. `size` is WIDTHxHEIGHT; `settings` by the paths of `fields`; `compare` are methods
+        to compare with; `attention` asks for attention maps; `loras` are NAME[:SCALE[:NETWORK]] of those that `options`
+        lists; `then` are finishing stages.
         `transitions` join the scenes: so many windows with a mix of both prompts, cut, or crossfade:FRAMES, one for
         each join or for all, such as "2,cut,crossfade:8". `image` is a PNG, JPEG or WebP in base64 that the video
         begins with, or the digest of one sent before. `takes` are made from as many seeds, `seed` and those after it;
         `vary`, {"name": SETTING, "values": [...]}, makes one with each value.
         `fast` reuses features between unguided steps: quicker, and not exact.
         """
+        model = self.studio.models.named(model)
         sides = parse_size(size)
         others = tuple(compare or ())
         self.check_request(steps, frames, sides, others, takes)
@@ -205,8 +212,8 @@ class Api(GalleryEndpoints, EstimateEndpoints):
             image_digest=images.keep(self.studio.log.folder, image, self.limits.image_side) if image else "",
         )
         if not method:
-            windowed = needs_windows(request.story, self.studio.models.load(model), frames)
-            request = replace(request, method=usual_method(windowed))
+            loaded = self.studio.models.load(model)
+            request = replace(request, method=usual_method(loaded, needs_windows(request.story, loaded, frames)))
         variation = Variation.of(vary) if vary is not None else None
         wanted = JobRequest(request, others, attention, None, seeds_from(seed, takes), variation)
         self.check_takes(wanted)

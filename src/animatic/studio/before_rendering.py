@@ -38,7 +38,7 @@ class EstimateEndpoints:
     def estimate(
         self,
         scene: dict[str, Any],
-        model: Name = "mini",
+        model: Name = "",
         method: Name = "",
         steps: Count | None = None,
         frames: Count | None = None,
@@ -85,6 +85,7 @@ class EstimateEndpoints:
         loras: Sequence[str] | None,
     ) -> tuple[JobRequest, Components, bool]:
         """The job, its model, with weights where it is loaded, and whether it is."""
+        model = self.studio.models.named(model)
         sides = parse_size(size)
         others = tuple(compare or ())
         self.check_request(steps, frames, sides, others, takes)
@@ -100,14 +101,14 @@ class EstimateEndpoints:
         backbone = loaded or skeleton(model).model
         if not method:
             windowed = needs_windows(request.story, backbone, frames)
-            request = replace(request, method=usual_method(windowed))
+            request = replace(request, method=usual_method(backbone, windowed))
 
         # every video of the job: of each value, method and seed
         variation = Variation.of(vary) if vary is not None else None
         wanted = JobRequest(request, others, seeds=seeds_from(0, takes), vary=variation)
         return wanted, backbone, loaded is not None
 
-    def sizes(self, model: Name = "mini") -> list[dict[str, Any]]:
+    def sizes(self, model: Name = "") -> list[dict[str, Any]]:
         """Sizes that suit a model, its own first: [{"name", "width", "height"}]; others may be asked for, too."""
         presets = size_presets(self.studio.models.load(model), self.limits.side)
         return [asdict(preset) for preset in presets]

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+from ..backbones import PRESETS
 from ..backbones.components import Components
 from ..backbones.skeleton import skeleton
-from ..binding import load_model
+from ..binding import IN_WINDOWS, load_model
+from ..core.backbone import ModelDefaults
+from ..core.model_options import DEFAULT_MODEL, MODEL_OF_WORDS
 from ..request import GenerationRequest
 from .log import Refused
 from .loras import Added, Loras
 
+OFFERED = (DEFAULT_MODEL, MODEL_OF_WORDS)  # where the studio is started without any
+
 
 class Models:
-    """Models by name; `names` are the only ones that can be requested.
+    """Models by name; `names` are the only ones that can be requested, the first where "" is.
 
     A plain model stays once it is loaded. Of those with LoRAs the last one of each name does: strengths are free, so
     that there is no end of them.
@@ -26,9 +33,15 @@ class Models:
         self._with_loras: dict[str, tuple[Added, Components]] = {}
         self._loading = threading.Lock()
 
+    def named(self, name: str) -> str:
+        """A requested name, or the first one for "". Raises `Refused` where it may not be requested."""
+        name = name or self.names[0]
+        self.check(name)
+        return name
+
     def load(self, name: str) -> Components:
         """A model by name, loaded when it is first requested. Raises `Refused` where it may not be."""
-        self.check(name)
+        name = self.named(name)
         with self._loading:
             if name not in self._plain:
                 self._plain[name] = load_model(GenerationRequest((), name))
@@ -61,6 +74,26 @@ class Models:
             raise Refused(f"embedding {request.embeddings[0][0][:60]!r} cannot be requested; known here: none")
         added = loras.files_of(request)
         return self._kept(request.model, added) if added else self._plain.get(request.model)
+
+    def usual(self, name: str) -> dict[str, Any]:
+        """What a model does where nothing is requested: {"method", "story", "steps", "frames"}.
+
+        Nothing is fetched for it: of a model that lies on a hub, steps and frames are None until it is loaded.
+        """
+        geometry, defaults = None, None
+        preset = PRESETS.get(name)
+        if preset and preset.source and name not in self._plain:
+            geometry, defaults = preset.geometry, preset.defaults
+        elif preset or name in self._plain or Path(name).is_dir():
+            outline = self.outline(name)
+            geometry, defaults = outline.geometry, outline.defaults
+        method = (defaults or ModelDefaults()).method
+        return {
+            "method": method,
+            "story": IN_WINDOWS[method],
+            "steps": defaults and defaults.steps,
+            "frames": geometry and geometry.frames,
+        }
 
     def outline(self, name: str) -> Components:
         """A model by name for questions about its layers: as it is loaded, else without weights."""

@@ -25,7 +25,7 @@ from .limits import Limits as Limits
 from .log import CANCELLED, DONE, FAILED, RUNNING, WAITING, Log, Record, Refused
 from .loras import Loras
 from .memory import contained, free_memory, is_out_of_memory
-from .models import Models
+from .models import OFFERED, Models
 from .queue_order import QueueOrder
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Studio(JobChecks):
     def __init__(
         self,
         folder: str | Path,
-        models: Sequence[str] = ("mini",),
+        models: Sequence[str] = OFFERED,
         limits: Limits | None = None,
         loras: Sequence[str] = (),
     ) -> None:

@@ -1,4 +1,4 @@
-"""Random scenes of the toy world with English captions: the training data of `mini`.
+"""Random scenes of the toy world with English captions: the training data of `mini-2`.
 
 Each scene is a `Scene` whose prompt is the caption; the trainer renders it with `world.draw`.
 """

@@ -1,4 +1,4 @@
-"""The curriculum of `mini` and `mini-dit`: the toy world, whose renderer knows the object of each pixel.
+"""The curriculum of `mini-2` and `mini-dit`: the toy world, whose renderer knows the object of each pixel.
 
 This is used twice: the error on objects has a larger weight than that on the background, and a loss on attention maps
 teaches the network where each object is.
@@ -90,7 +90,7 @@ def images_and_cover(drawn: list[tuple[Any, Any]]) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """The hyperparameters of a run; the defaults are those of `mini`. Steps are optimiser steps.
+    """The hyperparameters of a run; the defaults are those of `mini-2`. Steps are optimiser steps.
 
     The first `still_steps` steps train on single frames without the temporal layers, the `clip_steps` after them on
     clips and single frames.

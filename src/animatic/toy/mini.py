@@ -1,4 +1,4 @@
-"""What `mini` is made of: its network, its text encoder and tokenizer, its geometry, with random weights."""
+"""What `mini-2` is made of: its network, its text encoder and tokenizer, its geometry, with random weights."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PATCH, CHANNELS = 4, 12  # pixels on the side of a cell of the latents, and its 
 LENGTH = 64  # tokens in a prompt
 WIDTH = 96  # channels of a token state
 GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=CHANNELS, vae_spatial_ratio=PATCH, fps=FPS, max_frames=64)
-DEFAULTS = ModelDefaults(steps=25, guidance=4.0, guidance_interval=(0.0, 0.5))  # later it amplifies errors of colour
+DEFAULTS = ModelDefaults(steps=25, guidance=4.0, guidance_interval=(0.0, 0.5), method="lvd-gligen")
 
 
 def build(codec: PatchCodec, seed: int = 0) -> UNet3D:
-    """A new `mini` on the latents of `codec`, whose networks have random weights."""
+    """A new `mini-2` on the latents of `codec`, whose networks have random weights."""
     torch.manual_seed(seed)
     unet = new_network()
     add_grounding(unet)
@@ -45,7 +45,7 @@ def build(codec: PatchCodec, seed: int = 0) -> UNet3D:
 
 
 def assemble(unet: UNet3DConditionModel, codec: PatchCodec, text: ClipText, scheduler: Any) -> UNet3D:
-    """The parts of `mini` as a model."""
+    """The parts of `mini-2` as a model."""
     words = tuple(NOUNS)
     model = UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, DEFAULTS, coordinates=True, words=words)
     model.family = "mini"

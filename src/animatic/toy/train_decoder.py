@@ -1,4 +1,4 @@
-"""The training of the codec of `mini`: components of 4 x 4 pixels, and a refiner that removes block artefacts.
+"""The training of the codec of `mini-2`: components of 4 x 4 pixels, and a refiner that removes block artefacts.
 
     python -m animatic.toy.train_decoder --out runs/out/mini/decoder
 

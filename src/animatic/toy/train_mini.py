@@ -1,4 +1,4 @@
-"""The training of `mini` on the toy world.
+"""The training of `mini-2` on the toy world.
 
     python -m animatic.toy.train_mini --out runs/out/mini
 

@@ -1,4 +1,4 @@
-"""The toy world of `mini`: emoji sprites of any size at any pixel of painted backgrounds, rendered as a `Scene` says.
+"""The toy world of `mini-2`: emoji sprites of any size at any pixel of painted backgrounds, rendered as a `Scene` says.
 
 Sprites with a front face the direction of their motion.
 """

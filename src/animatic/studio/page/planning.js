@@ -3,7 +3,7 @@
 import { ask, options } from "./client.js";
 import { $, fillSelect, notify, reporting } from "./dom.js";
 import { t } from "./language.js";
-import { chooseMethod, chosenMethod } from "./method_choice.js";
+import { chooseMethod, chosenMethod, usualMethod } from "./method_choice.js";
 import { stop } from "./player.js";
 import { loadFields } from "./render_form.js";
 import { addView, change, currentScene, scenesOf, state } from "./state.js";
@@ -43,9 +43,9 @@ async function plan() {
   showAccounts(accounts);
 
   // stories have another usual method than scenes; one that somebody chose stays
-  const usual = state.story.length > 1 ? ["lvd", "ditctrl+lvd"] : ["ditctrl+lvd", "lvd"];
-  if (chosenMethod() === usual[0]) {
-    chooseMethod(usual[1]);
+  const isStory = state.story.length > 1;
+  if (chosenMethod() === usualMethod(!isStory)) {
+    chooseMethod(usualMethod(isStory));
     await loadFields();
   }
   const { reasoning } = currentScene();

@@ -6,7 +6,7 @@ import { firstImageRequest, openFirstImage } from "./first_image.js";
 import { startJob } from "./job_watch.js";
 import { t } from "./language.js";
 import { lorasRequest, openLoras } from "./loras.js";
-import { chooseMethod, chosenMethod } from "./method_choice.js";
+import { chooseMethod, chosenMethod, usualMethod } from "./method_choice.js";
 import { bindSizes, loadSizes } from "./sizes.js";
 import { addView, draw, state, storyJson } from "./state.js";
 import { openTransitions, transitionOptions } from "./transitions.js";
@@ -14,22 +14,40 @@ import { SAMPLED, variationOf } from "./variation.js";
 
 const SAMPLING = { guidance: "guidance", fps: "fps", scheduler: "scheduler", negative: "negative-prompt" }; // option: field
 const JOINS = ["transitions", "overlap"]; // fields of windows over a story
+let model = ""; // the one that is chosen
 let opened = {}; // settings of an opened job, until the fields of its method are there
 
 export function bindRenderForm() {
   fillSelect("model", Object.keys(options.models), { title: (name) => options.models[name] });
   fillSelect("method", Object.keys(options.methods), { title: (name) => options.methods[name] });
   fillSelect("second", ["", ...Object.keys(options.methods).filter((name) => name !== "none")]);
-  $("method").value = "lvd";
-
-  // an empty field is the model's own value
-  $("steps").placeholder = options.size.steps;
-  $("frames").placeholder = options.size.frames;
+  chooseMethod(usualMethod(false));
+  takeModel();
   bindSizes();
   $("rendering").onsubmit = reporting(render);
-  for (const id of ["model", "method", "stack"]) $(id).onchange = reporting(loadFields);
+  $("model").onchange = reporting(changeModel);
+  for (const id of ["method", "stack"]) $(id).onchange = reporting(loadFields);
   $("transitions").addEventListener("change", draw); // the strip of scenes shows it
   addView(drawForm);
+}
+
+/** Another model: its usual method takes the place of the usual one of the model before; a chosen one stays. */
+function changeModel() {
+  for (const isStory of [false, true]) {
+    if (chosenMethod() === usualMethod(isStory, model)) {
+      chooseMethod(usualMethod(isStory));
+      break;
+    }
+  }
+  takeModel();
+  return loadFields();
+}
+
+/** An empty field is the model's own value. */
+function takeModel() {
+  model = $("model").value;
+  $("steps").placeholder = options.usual[model]?.steps ?? "";
+  $("frames").placeholder = options.usual[model]?.frames ?? "";
 }
 
 function drawForm() {
@@ -146,13 +164,15 @@ const render = () => startJob("render", renderRequest());
 
 /** Fill the form with the request of a job; its method's settings come with `loadFields`. */
 export function openRequest(request) {
-  const { model, method, sampling, finishing, settings } = request.generation;
-  $("model").value = model;
-  chooseMethod(method);
+  const { generation } = request;
+  const { sampling, finishing, settings } = generation;
+  $("model").value = generation.model;
+  takeModel();
+  chooseMethod(generation.method);
   for (const id of ["seed", "steps", "frames"]) $(id).value = sampling[id] ?? "";
   for (const [option, id] of Object.entries(SAMPLING)) $(id).value = sampling[option] ?? "";
-  $("overlap").value = request.generation.windows.overlap ?? "";
-  openTransitions(request.generation.windows.transitions);
+  $("overlap").value = generation.windows.overlap ?? "";
+  openTransitions(generation.windows.transitions);
   $("size").value = sampling.size?.join("x") ?? "";
   $("then").value = finishing.stages;
   $("takes").value = Math.max(1, request.seeds?.length ?? 1);
@@ -162,8 +182,8 @@ export function openRequest(request) {
   $("fast").checked = Boolean(sampling.fast);
   $("none").checked = request.compare.includes("none");
   $("second").value = request.compare.find((name) => name !== "none") ?? "";
-  openFirstImage(request.generation);
-  openLoras(request.generation.loras ?? []);
+  openFirstImage(generation);
+  openLoras(generation.loras ?? []);
   $("fields").replaceChildren();
   opened = settings;
 }

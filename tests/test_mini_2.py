@@ -1,0 +1,47 @@
+"""`mini-2`, which is taken where no model is named: its usual methods, and that things are where their boxes say."""
+
+import random
+
+import numpy as np
+import pytest
+
+import animatic
+from animatic.backbones import load
+from animatic.binding import usual_method
+from animatic.rendering import render_batch
+from animatic.scene import Scene, Track
+from animatic.studio.models import Models
+from animatic.toy.detector import ToyDetector
+from animatic.toy.evals.held_out import held_out_cases
+from animatic.toy.evals.judging import judge_one
+from animatic.toy.world import NOUNS
+
+BALL = Scene("a red ball", (Track("ball", ((0.1, 0.1, 0.5, 0.5), (0.4, 0.1, 0.8, 0.5))),), "grass", seconds=2.0)
+
+
+def test_where_nothing_is_named_it_reads_boxes():
+    clip = animatic.render(BALL, steps=1, frames=2)
+    assert (clip.info["model"], clip.info["method"]) == ("mini-2", "lvd-gligen")
+    story = animatic.render((BALL, BALL), steps=1)
+    assert (story.info["model"], story.info["method"]) == ("mini-2", "ditctrl+gligen")
+    assert usual_method(load("mini"), windowed=False) == "lvd"
+    assert usual_method(load("mini"), windowed=True) == "ditctrl+lvd"
+
+
+def test_what_is_usual_of_a_model_is_known_before_it_is_loaded():
+    models = Models(["mini-2", "mini", "modelscope", "owner/name"])
+    assert models.named("") == "mini-2"
+    assert models.usual("mini-2") == {"method": "lvd-gligen", "story": "ditctrl+gligen", "steps": 25, "frames": 16}
+    assert models.usual("mini") == {"method": "lvd", "story": "ditctrl+lvd", "steps": 25, "frames": 8}
+    assert models.usual("modelscope") == {"method": "lvd", "story": "ditctrl+lvd", "steps": 40, "frames": 16}
+    assert models.usual("owner/name") == {"method": "lvd", "story": "ditctrl+lvd", "steps": None, "frames": None}
+
+
+@pytest.mark.slow("eight pictures of 25 steps")
+def test_things_are_where_their_boxes_say():
+    cases = held_out_cases(random.Random(5), 8, list(NOUNS))
+    made = render_batch([case.scene for case in cases], "mini-2", seeds=range(8), frames=1)
+    detector = ToyDetector()
+    scores = [judge_one(case, video.frames, detector(video.frames)) for case, video in zip(cases, made, strict=True)]
+    assert np.mean([score["noun"] for score in scores]) >= 0.75
+    assert np.mean([score["within 3 px"] for score in scores]) >= 0.75
