@@ -31,7 +31,7 @@ from animatic.finishing.stage import SamplingRun, Shape, StageContext
 from animatic.finishing.stages import finish, stages_of
 from animatic.finishing.upscale import Upscale
 from animatic.methods import METHODS
-from animatic.methods.effect import without_effect
+from animatic.methods.effect import unkept_absence, without_effect
 from animatic.rendering import render
 from animatic.scene import Scene, Track, save_story
 from animatic.training.fit import DiffusionTrainer
@@ -290,6 +290,18 @@ def test_a_method_with_effect_says_nothing():
     boxed = replace(SCENE, tracks=(BALL,))
     for method in ("lvd", "lmd", "lvd+", "multidiffusion", "none"):
         assert without_effect(method, METHODS[method].on(model), boxed) == ""
+
+
+def test_a_thing_without_a_box_in_some_frames_is_said_where_nothing_keeps_it_out():
+    model = load("mini", "cpu")
+    late = replace(SCENE, tracks=(replace(BALL, boxes=(None, None, *BALL.boxes)),))
+    said = unkept_absence("lvd-gligen", METHODS["lvd-gligen"].on(model), late)
+    assert "'ball' may be seen in all of them; want lvd+, or lvd-gligen+layout-attention" in said
+    for method in ("lvd", "lvd+", "lmd+", "none"):
+        assert unkept_absence(method, METHODS[method].on(model), late) == ""
+    assert unkept_absence("lvd-gligen", METHODS["lvd-gligen"].on(model), replace(SCENE, tracks=(BALL,))) == ""
+    with pytest.warns(AnimaticWarning, match="scene 'a red ball': lvd-gligen keeps nothing out of frames without its"):
+        render(late, "mini", "lvd-gligen", steps=1, frames=4)
 
 
 def test_the_text_that_a_model_is_told_is_in_the_file():

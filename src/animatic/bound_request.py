@@ -17,7 +17,7 @@ from .durations import clip_frames, frame_rate, length_note
 from .errors import AnimaticError
 from .first_image import FirstImage
 from .methods import Method
-from .methods.effect import check_settings, unused_controls, without_effect
+from .methods.effect import check_settings, unkept_absence, unused_controls, without_effect
 from .methods.requirements import check_method
 from .prompting.styles import styled
 from .request import GenerationRequest
@@ -131,7 +131,7 @@ class BoundRequest:
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
         """One line where the method has no effect on a scene, one where its clip lasts otherwise than it says."""
         # of the method; controls are asked one by one where it has an effect
-        notes = [without_effect(self.method.name, controls, shown)]
+        notes = [without_effect(self.method.name, controls, shown), unkept_absence(self.method.name, controls, shown)]
         if not notes[0]:
             notes += unused_controls(self.method.name, controls, shown, self.schedule, self.backbone)
 

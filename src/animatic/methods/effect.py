@@ -46,6 +46,21 @@ def without_effect(method: str, controls: Sequence[Control], shown: Scene | Time
     return f"{method} needs boxes, and there are none: the video is that of 'none'"
 
 
+def unkept_absence(method: str, controls: Sequence[Control], shown: Scene | Timeline) -> str:
+    """What a method shows in frames for which an object of a scene has no box, as a message; "" where it is kept out.
+
+    GLIGEN's layers say what is in a box; the words of the prompt are heard in all frames.
+    """
+    kinds = {type(control) for control in controls}
+    if not isinstance(shown, Scene) or Gligen not in kinds or kinds & {Composition, Energy, LayoutAttention}:
+        return ""
+    absent = [track.phrase for track in shown.tracks if None in track.boxes]
+    if not absent:
+        return ""
+    hint = f"want lvd+, or {method}+layout-attention"
+    return f"{method} keeps nothing out of frames without its box: {absent[0]!r} may be seen in all of them; {hint}"
+
+
 def unused_controls(
     method: str, controls: Sequence[Control], shown: Scene | Timeline, schedule: Schedule, backbone: Backbone
 ) -> list[str]:
