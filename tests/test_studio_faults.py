@@ -62,7 +62,19 @@ def on_command_line(folder, story, *options):
     """What `animatic render` makes, from its lossless file, at the size it was generated in."""
     save_story(story, folder / "story.json")
     with pytest.raises(SystemExit) as end:
-        main(["render", str(folder / "story.json"), "--out", str(folder), "--format", "webp", *options])
+        main(
+            [
+                "render",
+                str(folder / "story.json"),
+                "--model",
+                "mini",
+                "--out",
+                str(folder),
+                "--format",
+                "webp",
+                *options,
+            ]
+        )
     assert not end.value.code
     return Video.load(folder / "story.webp").frames[:, ::4, ::4]  # small videos are enlarged four times
 

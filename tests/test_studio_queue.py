@@ -28,7 +28,7 @@ BEAR = Scene("A bear", (Track("bear", ((0.1, 0.1, 0.6, 0.6),)),))
 
 def queued(studio: Studio, steps: int = 1, frames: int = 1, seed: int = 0) -> str:
     sampling = SamplingOptions(seed=seed, steps=steps, frames=frames)
-    request = GenerationRequest((BEAR,), method="none", sampling=sampling)
+    request = GenerationRequest((BEAR,), "mini", method="none", sampling=sampling)
     return studio.submit("render", JobRequest(request).to_dict()).id
 
 

@@ -321,7 +321,20 @@ def test_a_story_has_the_frames_of_the_command_line(page, server, here, tmp_path
         shutil.copyfileobj(answer, file)
     exported = Hand(page).export(tmp_path / "exported.json", downloads)
     assert len(json.loads(exported.read_text())["scenes"]) == 2
-    sampling = ["--method", method, "--seed", "7", "--steps", "3", "--size", "48x64", "--transitions", "crossfade:4"]
+    sampling = [
+        "--model",
+        "mini",
+        "--method",
+        method,
+        "--seed",
+        "7",
+        "--steps",
+        "3",
+        "--size",
+        "48x64",
+        "--transitions",
+        "crossfade:4",
+    ]
     code, _, error = here("render", str(exported), *sampling, "-o", "command.mkv")
     assert code == 0, error
 
