@@ -1,6 +1,6 @@
 """Make the pictures of the README and the docs from the bundled models.
 
-python runs/pictures.py [FOLDER]     # docs/bear.gif, story.gif, edit.gif, mini-2.webp; some five minutes of one core
+python runs/pictures.py [FOLDER]     # docs/bear.gif, story.gif, edit.gif, mini-2.webp
 """
 
 import sys

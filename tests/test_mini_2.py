@@ -28,13 +28,14 @@ def test_where_nothing_is_named_it_reads_boxes():
     assert usual_method(load("mini"), windowed=True) == "ditctrl+lvd"
 
 
-def test_what_is_usual_of_a_model_is_known_before_it_is_loaded():
-    models = Models(["mini-2", "mini", "modelscope", "owner/name"])
+def test_what_is_usual_of_a_model_is_known_before_it_is_loaded(tmp_path):
+    models = Models(["mini-2", "mini", "modelscope", "owner/name", str(tmp_path)])
     assert models.named("") == "mini-2"
     assert models.usual("mini-2") == {"method": "lvd-gligen", "story": "ditctrl+gligen", "steps": 25, "frames": 16}
     assert models.usual("mini") == {"method": "lvd", "story": "ditctrl+lvd", "steps": 25, "frames": 8}
     assert models.usual("modelscope") == {"method": "lvd", "story": "ditctrl+lvd", "steps": 40, "frames": 16}
-    assert models.usual("owner/name") == {"method": "lvd", "story": "ditctrl+lvd", "steps": None, "frames": None}
+    for unknown in ("owner/name", str(tmp_path)):  # a folder that has no outline
+        assert models.usual(unknown) == {"method": "lvd", "story": "ditctrl+lvd", "steps": None, "frames": None}
 
 
 @pytest.mark.slow("eight pictures of 25 steps")

@@ -30,7 +30,8 @@ class Choices:
     """The parts of a request that are chosen by name. What is not given is the file's own, or else a default."""
 
     model: str | None = option(
-        None, "A name of `animatic models`, a diffusers folder, or a hub id; else mini-2, without boxes mini."
+        None,
+        "A name of `animatic models`, a diffusers folder, or a hub id; else mini-2, or mini where nothing plans boxes.",
     )
     lora: list[str] | None = option(
         None, "A LoRA to add to the model's weights; may be repeated.", "FILE[:SCALE[:NETWORK]]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..backbones.skeleton import skeleton
 from ..binding import IN_WINDOWS, load_model
 from ..core.backbone import ModelDefaults
 from ..core.model_options import DEFAULT_MODEL, MODEL_OF_WORDS
+from ..errors import AnimaticError
 from ..request import GenerationRequest
 from .log import Refused
 from .loras import Added, Loras
@@ -78,15 +80,18 @@ class Models:
     def usual(self, name: str) -> dict[str, Any]:
         """What a model does where nothing is requested: {"method", "story", "steps", "frames"}.
 
-        Nothing is fetched for it: of a model that lies on a hub, steps and frames are None until it is loaded.
+        Nothing is fetched for it: of a model on a hub, and of one that only loading can tell, steps and frames are None
+        until it is loaded.
         """
         geometry, defaults = None, None
         preset = PRESETS.get(name)
         if preset and preset.source and name not in self._plain:
             geometry, defaults = preset.geometry, preset.defaults
         elif preset or name in self._plain or Path(name).is_dir():
-            outline = self.outline(name)
-            geometry, defaults = outline.geometry, outline.defaults
+            # a network of an installed package has no outline
+            with suppress(AnimaticError):
+                outline = self.outline(name)
+                geometry, defaults = outline.geometry, outline.defaults
         method = (defaults or ModelDefaults()).method
         return {
             "method": method,

@@ -23,6 +23,7 @@ PATCH, CHANNELS = 4, 12  # pixels on the side of a cell of the latents, and its 
 LENGTH = 64  # tokens in a prompt
 WIDTH = 96  # channels of a token state
 GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=CHANNELS, vae_spatial_ratio=PATCH, fps=FPS, max_frames=64)
+# guided in the first half alone: later it amplifies errors of colour
 DEFAULTS = ModelDefaults(steps=25, guidance=4.0, guidance_interval=(0.0, 0.5), method="lvd-gligen")
 
 
