@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Train `mini-dit` on the toy world: a CogVideoX transformer of 6 M parameters on the latents of `mini`, with
-# the words of a trained one. Meant for a GPU; a CPU needs days. Run it again to resume.
-#   runs/train_mini_dit.sh [FOLDER] [options of `python -m animatic.toy.train_dit`, such as --text FOLDER]
+# Train `mini-dit` on the toy world: a CogVideoX transformer of 5 M parameters on the latents of `mini`, distilled
+# from it. In the background on a CPU, or on a GPU. Run it again to resume.
+#   runs/train_mini_dit.sh [FOLDER] [options of `python -m animatic.toy.train_dit`, such as --teacher FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/out/mini-dit}

@@ -15,7 +15,7 @@ from animatic.backbones.codec import PatchCodec
 from animatic.backbones.small_model import save_model
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
-from animatic.toy import world
+from animatic.toy import train_dit, world
 from animatic.toy.captions import invent
 from animatic.toy.curriculum import CurriculumConfig
 from animatic.toy.detector import ToyDetector, same_colour
@@ -127,11 +127,47 @@ def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
     trainer = DitTrainer(curriculum, tmp_path)
     assert sum(p.numel() for p in trainer.model.unet.parameters()) <= 6e6
     model = load(str(trainer.train()), "cpu")
-    assert model.name == "mini-dit" and model.geometry.frames == FRAMES and "text maps" in model.provides
+    teacher = load("mini", "cpu")
+    assert model.name == "mini-dit" and model.geometry == teacher.geometry and "text maps" in model.provides
+    assert model.words == teacher.words != tuple(world.NOUNS)
 
     told = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["frames"] for line in told] == [1, FRAMES]
+    assert [line["frames"] for line in told] == [1, teacher.geometry.frames]
     assert all(0 < line["attention loss"] <= 1 for line in told)  # of stills and of clips
+
+
+def test_a_distilled_model_learns_what_its_teacher_predicts(tmp_path, monkeypatch) -> None:
+    """Of scenes that the teacher knows; a model that predicts the same has no error, whatever noise was drawn."""
+    curriculum = DitCurriculum(still_steps=2, clip_steps=0, stills=6, decay=1)
+    trainer = DitTrainer(curriculum, tmp_path)
+    batch = next(trainer.batches())
+    nouns = {world.identify(track.phrase)[0] for scene in batch.scenes for track in scene.tracks}
+    assert nouns <= set(load("mini", "cpu").words)
+
+    videos, covers = batch.draw()
+
+    def error() -> float:
+        torch.manual_seed(0)
+        return trainer.error(batch, videos, covers).item()
+
+    with_features = error()
+    monkeypatch.setattr(train_dit, "ALIGNMENT_WEIGHT", 0.0)
+    own = error()
+    trainer.model = load("mini", "cpu")
+    assert error() < 1e-6 < own < with_features
+
+
+def test_prompts_that_are_too_long_are_cut_to_the_names_in_them(tmp_path) -> None:
+    trainer = DitTrainer(DitCurriculum(still_steps=2, clip_steps=0, stills=40, decay=1), tmp_path)
+    text = trainer.model.text
+    text.limit = 20
+    batch = next(trainer.batches())
+    drawn = trainer.curriculum.batch(0, nouns=trainer.model.words)
+    fits = [len(text.token_ids(scene.prompt)) <= 20 for scene in drawn.scenes]
+    assert 0 < sum(fits) < 40
+    assert [new == old for new, old in zip(batch.scenes, drawn.scenes, strict=True)] == fits
+    assert [bool(caption) for caption in batch.captions] == [bool(caption) for caption in drawn.captions]
+    text(batch.captions)  # raises where one is too long
 
 
 @pytest.mark.parametrize("dropped", [0.0, 1.0])

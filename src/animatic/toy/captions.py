@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..planning.motions import CORNERS, MOTIONS, legs, line, until
 from ..scene import Scene
@@ -62,10 +62,10 @@ def held_out(noun: str, colour: str, background: str) -> bool:
     return zlib.crc32(triple.encode()) % HELD_OUT == 0
 
 
-def invent(rng: random.Random, frames: int, is_coarse: bool = False) -> Scene:
+def invent(rng: random.Random, frames: int, is_coarse: bool = False, nouns: Sequence[str] = tuple(NOUNS)) -> Scene:
     """A random scene of `frames` key frames (1: a still) and its caption.
 
-    Where `is_coarse`, sizes and places are multiples of `COARSE` pixels.
+    Where `is_coarse`, sizes and places are multiples of `COARSE` pixels. All its objects are of `nouns`.
     """
     compose = _still if frames == 1 else _moving
     kind = rng.random()
@@ -73,7 +73,7 @@ def invent(rng: random.Random, frames: int, is_coarse: bool = False) -> Scene:
     # Further attempts are of the same kind, so that scenes with many objects do not become rarer.
     tries = 0
     while True:
-        objects, caption = compose(rng, kind)
+        objects, caption = compose(rng, kind, nouns)
         if is_coarse:
             for o in objects:
                 o.snap(COARSE)
@@ -90,8 +90,8 @@ def invent(rng: random.Random, frames: int, is_coarse: bool = False) -> Scene:
     return Scene(caption, tracks, background, seconds=2.0 if frames > 1 else 0.0)
 
 
-def _object(rng: random.Random, sides: tuple[int, int], excluded: Sequence[str] = ()) -> ToyObject:
-    noun = rng.choice([n for n in NOUNS if n not in excluded])
+def _object(rng: random.Random, sides: tuple[int, int], nouns: Sequence[str]) -> ToyObject:
+    noun = rng.choice(nouns)
 
     # Three in ten have their natural colour, whatever the noun.
     has_colour = noun in COLOURABLE and rng.random() < 0.7
@@ -101,24 +101,28 @@ def _object(rng: random.Random, sides: tuple[int, int], excluded: Sequence[str] 
     return ToyObject(noun, colour, side, spot)
 
 
-def _objects(rng: random.Random, count: int) -> list[ToyObject]:
+def _objects(rng: random.Random, count: int, nouns: Sequence[str]) -> list[ToyObject]:
     """`count` objects of different nouns."""
     objects: list[ToyObject] = []
     for _ in range(count):
         # A second object of a noun would make the caption ambiguous.
-        nouns = [o.noun for o in objects]
-        objects.append(_object(rng, SIDES_OF_MANY[count], nouns))
+        taken = [o.noun for o in objects]
+        objects.append(_object(rng, SIDES_OF_MANY[count], _without(nouns, taken)))
     return objects
 
 
-def _still(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
+def _without(nouns: Sequence[str], taken: Collection[str]) -> list[str]:
+    return [noun for noun in nouns if noun not in taken]
+
+
+def _still(rng: random.Random, kind: float, nouns: Sequence[str]) -> tuple[list[ToyObject], str]:
     opener = rng.choice(("", "", "", "a photo of ", "a realistic photo of a scene with "))
     if kind >= 0.5:
-        return _several(rng, opener, "", (kind - 0.5) / 0.5)
+        return _several(rng, opener, "", (kind - 0.5) / 0.5, nouns)
 
     # One object; a third of the captions say where it is.
     size = rng.choice(("small", "big", "", "", ""))
-    o = _object(rng, SIDES[size])
+    o = _object(rng, SIDES[size], nouns)
     caption = opener + phrase(o, size)
     if rng.random() < 0.3:
         where, (x, y) = rng.choice(list(SPOTS.items()))
@@ -129,16 +133,18 @@ def _still(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
     return [o], caption
 
 
-def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tuple[list[ToyObject], str]:
+def _several(
+    rng: random.Random, opener: str, adjective: str, kind: float, nouns: Sequence[str]
+) -> tuple[list[ToyObject], str]:
     if kind < 0.2:  # several of a kind
         count = rng.randint(2, 5)
-        first = _object(rng, SIDES_OF_MANY[count])
+        first = _object(rng, SIDES_OF_MANY[count], nouns)
         spots = [(rng.random(), rng.random()) for _ in range(count)]
         objects = [ToyObject(first.noun, first.colour, first.side, spot) for spot in spots]
         return objects, opener + phrase_of_many(first, count, bool(adjective))
 
     if kind < 0.4:  # two, with a spatial relation
-        a, b = objects = _objects(rng, 2)
+        a, b = objects = _objects(rng, 2, nouns)
         axis, first, second, words = rng.choice(RELATIONS)
         low = rng.uniform(0, 0.15)
         high = rng.uniform(0.85, 1)
@@ -157,16 +163,16 @@ def _several(rng: random.Random, opener: str, adjective: str, kind: float) -> tu
         return objects, f"{opener}{two} {second} {one}"
 
     count = rng.randint(4, 5) if kind >= 0.88 else 2 if kind < 0.65 else 3
-    objects = _objects(rng, count)
+    objects = _objects(rng, count, nouns)
     names = [phrase(o) for o in objects]
     return objects, opener + enumeration(names)
 
 
-def _moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
+def _moving(rng: random.Random, kind: float, nouns: Sequence[str]) -> tuple[list[ToyObject], str]:
     lively = f"{LIVELY} with "
     if kind < 0.2:  # several, some of which move, without words for the motion
         opener = rng.choice(("", lively))
-        objects, caption = _several(rng, opener, "moving", kind / 0.2)
+        objects, caption = _several(rng, opener, "moving", kind / 0.2, nouns)
         for o in objects:
             if rng.random() < 0.5:
                 _drift(rng, o)
@@ -174,7 +180,7 @@ def _moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
 
     if kind < 0.32:  # two or three, each with its own motion
         count = 2 if rng.random() < 0.7 else 3
-        objects = _objects(rng, count)
+        objects = _objects(rng, count, nouns)
         clauses = []
         for o in objects:
             # Each object with a motion, an easing and words of its own.
@@ -187,15 +193,15 @@ def _moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         return objects, enumeration(clauses)
 
     # Two in three captions are of one moving object.
-    return _one_moving(rng, (kind - 0.32) / 0.68)
+    return _one_moving(rng, (kind - 0.32) / 0.68, nouns)
 
 
-def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
+def _one_moving(rng: random.Random, kind: float, nouns: Sequence[str]) -> tuple[list[ToyObject], str]:
     lively = f"{LIVELY} with "
 
     # What several kinds of caption need is drawn first, whether or not it is used.
     size = rng.choice(("small", "big", "", "", "", ""))
-    o = _object(rng, SIDES[size])
+    o = _object(rng, SIDES[size], nouns)
     o.ease = _ease(rng)
     name = phrase(o, size)
     verb = _verb(rng, o)
@@ -213,7 +219,7 @@ def _one_moving(rng: random.Random, kind: float) -> tuple[list[ToyObject], str]:
         return [o], corner_caption(phrase(o), stops)
 
     if kind < 0.28:  # past another object
-        other = _object(rng, (16, 26), (o.noun,))
+        other = _object(rng, (16, 26), _without(nouns, (o.noun,)))
         o.side = rng.randint(16, 26)
         way = rng.choice(("left", "right"))
         top = rng.uniform(0.0, 0.1)

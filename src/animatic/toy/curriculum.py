@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from ..training.loss import sample_timesteps, weighted_mse
 from ..training.muon import FlatMuon
 from ..training.settings import TrainingSettings
 from .captions import invent
-from .world import FRAMES, SIZE, draw
+from .world import FRAMES, NOUNS, SIZE, draw, known_nouns
 
 # where the hidden layers of networks and text encoders are
 BLOCKS = frozenset(("down_blocks", "mid_block", "up_blocks", "transformer_blocks", "layers"))
@@ -117,8 +117,13 @@ class CurriculumConfig:
     def steps(self) -> int:
         return self.still_steps + self.clip_steps
 
-    def batch(self, step: int, process: int = 0) -> TrainBatch:
-        """The batch of a step in one of several processes; it depends on these and the seed alone."""
+    def batch(
+        self, step: int, process: int = 0, nouns: Sequence[str] = tuple(NOUNS), clip_frames: int = FRAMES
+    ) -> TrainBatch:
+        """The batch of a step in one of several processes; it depends on the arguments and the seed alone.
+
+        `nouns` are those it may show, `clip_frames` the frames of a clip.
+        """
         # The order of the draws is part of every run, and must stay.
         rng = random.Random(f"{self.seed}/off-grid/{step}")
         noise_seed = rng.getrandbits(63)
@@ -129,14 +134,14 @@ class CurriculumConfig:
             rng = random.Random(f"{self.seed}/off-grid/{step}/{process}")
             noise_seed = rng.getrandbits(63)
         count = self.stills if is_still else self.clips
-        frames = 1 if is_still else FRAMES
+        frames = 1 if is_still else clip_frames
 
         # Dropped captions train the unconditional branch, which seldom reads boxes either.
         scenes, captions, has_boxes = [], [], []
         for _ in range(count):
             has_caption = rng.random() >= self.cfg_dropout
             is_told = rng.random() >= (self.box_dropout if has_caption else 2 * self.box_dropout)
-            scene = invent(rng, frames, is_coarse=not is_told)
+            scene = invent(rng, frames, is_coarse=not is_told, nouns=nouns)
             scenes.append(scene)
             captions.append(scene.prompt if has_caption else "")
             has_boxes.append(is_told)
@@ -148,7 +153,6 @@ class CurriculumConfig:
             data="toy",
             out=str(out),
             model="mini",
-            frames=FRAMES,
             size=str(SIZE),
             batch_size=self.clips,
             focus_present=float(self.still_steps > 0),  # some steps give the temporal layers no gradient
@@ -187,7 +191,7 @@ class CurriculumTrainer(Trainer):
     betas = (0.9, 0.98)
 
     def __init__(self, curriculum: CurriculumConfig, model: Components, out: Path) -> None:
-        super().__init__(curriculum.settings(out))
+        super().__init__(replace(curriculum.settings(out), frames=model.geometry.frames))
         self.curriculum = curriculum
         self.model = model
 
@@ -219,7 +223,10 @@ class CurriculumTrainer(Trainer):
 
     def batches(self) -> Iterator[TrainBatch]:
         process = self.accelerator.process_index
-        return (self.curriculum.batch(step, process) for step in itertools.count(self.step))
+        nouns = known_nouns(self.model.words)
+        frames = self.model.geometry.frames
+        for step in itertools.count(self.step):
+            yield self.curriculum.batch(step, process, nouns, frames)
 
     def loss(self, train_module: Any, batch: TrainBatch) -> Tensor:
         # Timesteps and noise depend on the batch alone: a resumed run draws the same.
@@ -241,6 +248,13 @@ class CurriculumTrainer(Trainer):
 
     def log_values(self) -> dict[str, Any]:
         return self.last_values
+
+    def target(self, batch: TrainBatch, noisy: Tensor, t: Tensor, drawn: Tensor) -> Tensor:
+        """What the model is to predict for the latents `noisy` at timesteps `t`: `drawn`, by the noise drawn for them.
+
+        All latents are `[sample, channel, frame, height, width]`.
+        """
+        return drawn
 
     def error(
         self,
@@ -269,7 +283,7 @@ class CurriculumTrainer(Trainer):
         prediction = self.model(noisy, Step(0, 1, t), cond, fused_attention).float()
 
         # Compare with the target.
-        target = self.process.prediction_target(x, e, t)
+        target = self.target(batch, noisy, t, self.process.prediction_target(x, e, t))
         signal, _ = self.process.signal_and_noise(t)
         signal_power = signal.flatten().square()
         any_object = covers.amax(1)
