@@ -38,6 +38,7 @@ PROMPTS = (
     "A boat moves from the left to the right and a bird flies to the left",
 )
 SEED = 1
+STEPS = 25
 LARGER = "upscale:2:model=mini-upscale"
 SHOWN = 8  # frames of a prompt on the sheet
 
@@ -58,7 +59,7 @@ def sheet() -> Image.Image:
     strips = []
     for prompt in PROMPTS:
         scene = plan(prompt)
-        video = render(scene, seed=SEED)
+        video = render(scene, seed=SEED, steps=STEPS)
         shown = (boxes_of(scene, video), larger(video))
         rows = [np.concatenate(list(evenly(each, SHOWN).frames), axis=1) for each in shown]
         strips.append(np.concatenate(rows))
@@ -78,18 +79,20 @@ def sheet() -> Image.Image:
 def bear() -> Video:
     """The plan; `mini-2` in its boxes; the same model from the words alone."""
     scene = plan(BEAR)
-    shown = [render(scene, "mini-2", method, SEED) for method in ("lvd-gligen", "none")]
+    shown = [render(scene, "mini-2", method, SEED, steps=STEPS) for method in ("lvd-gligen", "none")]
     return side_by_side([boxes_of(scene, shown[0]), *map(larger, shown)])
 
 
 def story() -> Video:
     """Three scenes in a row."""
-    return larger(render(plan_story(STORY), "mini-2", seed=SEED))
+    return larger(render(plan_story(STORY), "mini-2", seed=SEED, steps=STEPS))
 
 
 def edited() -> Video:
     """A clip, and the same with another word."""
-    video = render(plan("A red car drives from the left to the right, road background"), "mini-2", seed=SEED)
+    video = render(
+        plan("A red car drives from the left to the right, road background"), "mini-2", seed=SEED, steps=STEPS
+    )
     return side_by_side([larger(video), larger(edit(video, swap={"car": "train"}))])
 
 

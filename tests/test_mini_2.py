@@ -31,14 +31,14 @@ def test_where_nothing_is_named_it_reads_boxes():
 def test_what_is_usual_of_a_model_is_known_before_it_is_loaded(tmp_path):
     models = Models(["mini-2", "mini", "modelscope", "owner/name", str(tmp_path)])
     assert models.named("") == "mini-2"
-    assert models.usual("mini-2") == {"method": "lvd-gligen", "story": "ditctrl+gligen", "steps": 25, "frames": 16}
+    assert models.usual("mini-2") == {"method": "lvd-gligen", "story": "ditctrl+gligen", "steps": 20, "frames": 16}
     assert models.usual("mini") == {"method": "lvd", "story": "ditctrl+lvd", "steps": 25, "frames": 8}
     assert models.usual("modelscope") == {"method": "lvd", "story": "ditctrl+lvd", "steps": 40, "frames": 16}
     for unknown in ("owner/name", str(tmp_path)):  # a folder that has no outline
         assert models.usual(unknown) == {"method": "lvd", "story": "ditctrl+lvd", "steps": None, "frames": None}
 
 
-@pytest.mark.slow("eight pictures of 25 steps")
+@pytest.mark.slow("eight pictures of 20 steps")
 def test_things_are_where_their_boxes_say():
     cases = held_out_cases(random.Random(5), 8, list(NOUNS))
     made = render_batch([case.scene for case in cases], "mini-2", seeds=range(8), frames=1)

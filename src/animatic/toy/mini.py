@@ -24,7 +24,7 @@ LENGTH = 64  # tokens in a prompt
 WIDTH = 96  # channels of a token state
 GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=CHANNELS, vae_spatial_ratio=PATCH, fps=FPS, max_frames=64)
 # guided in the first half alone: later it amplifies errors of colour
-DEFAULTS = ModelDefaults(steps=25, guidance=4.0, guidance_interval=(0.0, 0.5), method="lvd-gligen")
+DEFAULTS = ModelDefaults(steps=20, guidance=4.0, guidance_interval=(0.0, 0.5), method="lvd-gligen")
 
 
 def build(codec: PatchCodec, seed: int = 0) -> UNet3D:
