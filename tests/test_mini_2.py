@@ -1,6 +1,7 @@
 """`mini-2`, which is taken where no model is named: its usual methods, and that things are where their boxes say."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,3 +47,16 @@ def test_things_are_where_their_boxes_say():
     scores = [judge_one(case, video.frames, detector(video.frames)) for case, video in zip(cases, made, strict=True)]
     assert np.mean([score["noun"] for score in scores]) >= 0.75
     assert np.mean([score["within 3 px"] for score in scores]) >= 0.75
+
+
+def test_a_background_that_it_may_not_show_is_told():
+    known = "want one of grass, sky, night, beach, snow, road, sea, forest, room, desert"
+    bare, field = replace(BALL, background=""), replace(BALL, background="field")
+    model = load("mini-2")
+    assert model.background_note(BALL) == ""
+    assert model.background_note(replace(bare, prompt="a red ball on the beach")) == ""
+    note = f"the scene names no background: that of mini-2 may change from frame to frame; {known}"
+    assert model.background_note(bare) == note
+    with pytest.warns(UserWarning, match="mini-2 does not know the background 'field', and may show others; want one"):
+        animatic.render(field, model, steps=1, frames=1)
+    assert load("mini").background_note(bare) == ""  # its card limits none

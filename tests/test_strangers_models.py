@@ -45,6 +45,7 @@ CARD = {
         ({"defaults": {"method": "lmd"}}, "defaults.method is 'lmd'; want one of none, lvd, lvd-gligen"),
         ({"coordinates": "yes"}, "coordinates is 'yes'; want true or false"),
         ({"words": ["bear", 3]}, "words is ['bear', 3]; want a list of words"),
+        ({"backgrounds": "grass"}, "backgrounds is 'grass'; want a list of words"),
     ],
 )
 def test_a_field_of_a_card_with_another_type_is_named(tmp_path: Path, damage, reason):

@@ -129,11 +129,14 @@ class BoundRequest:
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
-        """One line where the method has no effect on a scene, one where its clip lasts otherwise than it says."""
+        """What the user should know: no effect of the method, an unknown background, a clip of another length."""
         # of the method; controls are asked one by one where it has an effect
         notes = [without_effect(self.method.name, controls, shown), unkept_absence(self.method.name, controls, shown)]
         if not notes[0]:
             notes += unused_controls(self.method.name, controls, shown, self.schedule, self.backbone)
+
+        scenes = (shown,) if isinstance(shown, Scene) else shown.scenes
+        notes += dict.fromkeys(map(self.backbone.background_note, scenes))
 
         # of the clip's length and the image's size
         if isinstance(shown, Scene):

@@ -52,10 +52,19 @@ def defaults_of(card: Mapping[str, Any]) -> ModelDefaults:
 
 def words_of(card: Mapping[str, Any]) -> tuple[str, ...]:
     """The only things that the model can show; () where the card does not limit them."""
-    words = card.get("words", [])
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise AnimaticError(f'words is {repr(words)[:80]}; want a list of words, such as ["bear", "ball"]')
-    return tuple(words)
+    return _names(card, "words", '["bear", "ball"]')
+
+
+def backgrounds_of(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """The only backgrounds that the model can show; () where the card does not limit them."""
+    return _names(card, "backgrounds", '["grass", "sky"]')
+
+
+def _names(card: Mapping[str, Any], key: str, example: str) -> tuple[str, ...]:
+    names = card.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise AnimaticError(f"{key} is {repr(names)[:80]}; want a list of words, such as {example}")
+    return tuple(names)
 
 
 def has_coordinates(card: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from ..core.backbone import ConcatConditioning, Geometry, MemoryOptions, ModelDe
 from ..core.model_options import DEFAULT_MODEL
 from ..errors import AnimaticError, listed, warn
 from ..quiet import quiet
-from .card_values import defaults_of, geometry_of, has_coordinates, words_of
+from .card_values import backgrounds_of, defaults_of, geometry_of, has_coordinates, words_of
 from .cogvideox import CogVideoX
 from .components import Components
 from .concat_conditioning import conditioning_of_card
@@ -58,6 +58,7 @@ CARD = {
     "defaults",
     "coordinates",
     "words",
+    "backgrounds",
     "concat_conditioning",
     "classes",
     "class_vectors",
@@ -283,6 +284,7 @@ def _read(found: Found, dtype: torch.dtype, half: bool) -> Components:
     model = cls(found.name, network, vae, text, scheduler, geometry, found.defaults(), coordinates, words)
     model.family = found.known.family if found.known else ""
     with reading_card(found.folder):
+        model.backgrounds = backgrounds_of(found.card)
         own = conditioning_of_card(found.card)
         model.concat_conditioning = own or (found.known and found.known.concat_conditioning)
     model.read_extras(found.folder, found.index, dtype)

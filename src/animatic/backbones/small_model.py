@@ -168,6 +168,8 @@ def save_model(folder: Path, model: Components) -> None:
         "coordinates": model.coordinates,
         "words": model.words,
     }
+    if model.backgrounds:
+        card["backgrounds"] = model.backgrounds
     conditioning = model.concat_conditioning
     if isinstance(conditioning, LearnedConditioning):
         card["concat_conditioning"] = {"kind": conditioning.kind, **conditioning.fields()}

@@ -61,9 +61,9 @@ class Backbone(ABC):
     `name`: for messages. `family`: whose settings the methods use, "modelscope", "zeroscope", "mini", ..., or "" for
     those of any model. `architecture`: whose settings they use where the family has none of its own, "transformer" or
     "". `rate_matters`: whether predictions depend on the geometry's frame rate. `provides`: the capabilities that
-    controls may need. `words`: the only objects it can show; empty where there is no such limit. `concat_conditioning`:
-    set for models that finish videos. `reference`: the name or folder from which `load` loads it again ("" where it was
-    assembled by hand). `loras`: (file, scale, network) of each adapter added to it, network "" for all. `embeddings`:
+    controls may need. `words`: the only objects it can show, `backgrounds`: the only backgrounds; empty where there is
+    no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name or folder from which
+    `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of each adapter added to it, network "" for all. `embeddings`:
     (file, word) of each word added to its text encoder. `memory`: the memory options it was loaded with. `image_input`:
     whether its clips can begin with an image ("optional"), must ("required") or cannot (""). `first_frame`: clean
     latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
@@ -78,6 +78,7 @@ class Backbone(ABC):
     defaults: ModelDefaults
     text: ClipText
     words: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
     concat_conditioning: ConcatConditioning | None = None
     reference: str = ""
     loras: tuple[tuple[str, float, str], ...] = ()
@@ -204,3 +205,14 @@ class Backbone(ABC):
         for track in scene.tracks:
             if self.words and not any(find(track.phrase, word) for word in self.words):
                 raise AnimaticError(f"{self.name} cannot show {track.phrase!r}; it knows {', '.join(self.words)}")
+
+    def background_note(self, scene: Scene) -> str:
+        """What the model shows where it has not learnt the background of a scene, as a message; "" where it has."""
+        if not self.backgrounds or scene.background in self.backgrounds:
+            return ""
+        if any(find(scene.prompt, background) for background in self.backgrounds):
+            return ""
+        known = f"want one of {', '.join(self.backgrounds)}"
+        if not scene.background:
+            return f"the scene names no background: that of {self.name} may change from frame to frame; {known}"
+        return f"{self.name} does not know the background {scene.background!r}, and may show others; {known}"

@@ -17,7 +17,7 @@ from ..core.backbone import Geometry, ModelDefaults
 from ..core.text import ClipText
 from ..training.text_encoder import new_text_encoder, train_tokenizer
 from .captions import invent
-from .world import FPS, FRAMES, NOUNS, SIZE
+from .world import BACKGROUNDS, FPS, FRAMES, NOUNS, SIZE
 
 PATCH, CHANNELS = 4, 12  # pixels on the side of a cell of the latents, and its channels
 LENGTH = 64  # tokens in a prompt
@@ -50,6 +50,7 @@ def assemble(unet: UNet3DConditionModel, codec: PatchCodec, text: ClipText, sche
     words = tuple(NOUNS)
     model = UNet3D("mini", unet, codec, text, scheduler, GEOMETRY, DEFAULTS, coordinates=True, words=words)
     model.family = "mini"
+    model.backgrounds = tuple(BACKGROUNDS)
     return model
 
 
