@@ -86,7 +86,7 @@ def test_lists(here):
 
 BAD = {
     "empty": (["make", ""], "the prompt is empty"),
-    "long": (["make", "a very " * 700 + "big bear", *QUICK], "tokens; mini-2 reads at most 64"),
+    "long": (["make", "a very " * 700 + "big bear on the grass", *QUICK], "tokens; mini-2 reads at most 64"),
     "crowd": (["make", "a bear " * 700], "names 700 objects to place; want at most 16"),
     "model": (["make", BEAR, "--model", "maxi"], "unknown model 'maxi'; known: mini"),
     "method": (["make", BEAR, "--method", "magic"], "unknown method 'magic'; known: none, lvd,"),

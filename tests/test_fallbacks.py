@@ -188,7 +188,8 @@ def test_an_unknown_key_of_a_card_is_said(tmp_path):
     card = tmp_path / "m" / "animatic.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "habit": {}, "size": 4}))
     with pytest.warns(
-        AnimaticWarning, match=r"animatic\.json: habit, size is not known and not used; known are class_vectors"
+        AnimaticWarning,
+        match=r"animatic\.json: habit, size is not known and not used; known are backgrounds, class_vectors",
     ):
         load(str(tmp_path / "m"), "cpu")
 

@@ -384,7 +384,7 @@ def test_the_page_names_real_options():
     page = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
     said = {word.replace("-", "_") for word in re.findall(r"(?<![-|])--([a-z][a-z-]+)", page)}
     others = {"help", "dry_run", "method", "model", "lora", "nproc_per_node", "nproc", "json"}
-    others |= {"methods", "bert", "pool", "classes", "scheduler", "then", "inner"}  # of other commands
+    others |= {"methods", "bert", "pool", "classes", "scheduler", "then", "inner", "teacher"}  # of other commands
     assert said - others <= {f.name for f in fields(TrainingSettings)}
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         for call in re.findall(r"Settings\((.*?)\)[,)\n]", code):

@@ -140,11 +140,11 @@ BAD = {
         "--learning-rate is nan; want a finite number",
     ),
     "attention": (
-        ("make", "a bear walks to the left", "--attention-of", "*@99", *QUICK),
+        ("make", "a bear walks to the left on the grass", "--attention-of", "*@99", *QUICK),
         "attention of step 99 is requested; this run has steps 0 to 0",
     ),
     "attention back": (
-        ("make", "a bear", "--attention-back", *QUICK),
+        ("make", "a bear on the grass", "--attention-back", *QUICK),
         "attention of words was requested without layers",
     ),
     "story file": (("make", "--story", "scenes.txt"), "scenes.txt: cannot be read"),

@@ -63,10 +63,11 @@ class Backbone(ABC):
     "". `rate_matters`: whether predictions depend on the geometry's frame rate. `provides`: the capabilities that
     controls may need. `words`: the only objects it can show, `backgrounds`: the only backgrounds; empty where there is
     no such limit. `concat_conditioning`: set for models that finish videos. `reference`: the name or folder from which
-    `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of each adapter added to it, network "" for all. `embeddings`:
-    (file, word) of each word added to its text encoder. `memory`: the memory options it was loaded with. `image_input`:
-    whether its clips can begin with an image ("optional"), must ("required") or cannot (""). `first_frame`: clean
-    latents `[1, channel, 1, height, width]` in place of a sample's first latent frame, set by `with_image` alone.
+    `load` loads it again ("" where it was assembled by hand). `loras`: (file, scale, network) of each adapter added to
+    it, network "" for all. `embeddings`: (file, word) of each word added to its text encoder. `memory`: the memory
+    options it was loaded with. `image_input`: whether its clips can begin with an image ("optional"), must ("required")
+    or cannot (""). `first_frame`: clean latents `[1, channel, 1, height, width]` in place of a sample's first latent
+    frame, set by `with_image` alone.
     """
 
     name: str
