@@ -85,12 +85,13 @@ atexit.register(at_exit)  # the last that is called
 from animatic.training.fit import DiffusionTrainer
 from animatic.training.settings import TrainingSettings
 
+say = lambda line: os.write(1, f"{line}\\n".encode())  # whole: both processes write to one pipe
 trainer = DiffusionTrainer(TrainingSettings(**eval(sys.argv[1])))
-tracker = SimpleNamespace(name="a tracker", log=mock.Mock(), finish=lambda: print("tracked", tracker.log.call_count))
+tracker = SimpleNamespace(name="a tracker", log=mock.Mock(), finish=lambda: say(f"tracked {tracker.log.call_count}"))
 trainer.accelerator.trackers = [tracker]
 trainer.settings = replace(trainer.settings, log="tensorboard")
 trainer.accelerator.init_trackers = mock.Mock()
-print(trainer.train().name)
+say(trainer.train().name)
 """
     script = tmp_path / "run.py"
     script.write_text(code)

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from animatic.studio.models import Models
 from animatic.toy.detector import ToyDetector
 from animatic.toy.evals.held_out import held_out_cases
 from animatic.toy.evals.judging import judge_one
-from animatic.toy.world import NOUNS
+from animatic.toy.world import COLOURS, NOUNS
 
 BALL = Scene("a red ball", (Track("ball", ((0.1, 0.1, 0.5, 0.5), (0.4, 0.1, 0.8, 0.5))),), "grass", seconds=2.0)
 
@@ -60,3 +61,12 @@ def test_a_background_that_it_may_not_show_is_told():
     with pytest.warns(UserWarning, match="mini-2 does not know the background 'field', and may show others; want one"):
         animatic.render(field, model, steps=1, frames=1)
     assert load("mini").background_note(bare) == ""  # its card limits none
+
+
+def test_the_docs_list_what_it_knows():
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    things, colours, backgrounds = page.partition("## What `mini-2` knows")[2].split("* ")[1:4]
+    model = load("mini-2")
+    for line, known in ((things, model.words), (colours, COLOURS), (backgrounds, model.backgrounds)):
+        listed = line.partition(": ")[2].partition(". ")[0]
+        assert [word.strip() for word in listed.split(",")] == list(known)

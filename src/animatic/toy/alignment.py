@@ -1,8 +1,7 @@
 """Hints of a teacher: a transformer's hidden states learn what a UNet's features say at the same noise.
 
-The output of a teacher says little of how it is found, and a small transformer finds slowly which part of which object
-each of its cells is. Its inner features know that (Romero et al. 2015, FitNets, https://arxiv.org/abs/1412.6550; Yu et
-al. 2025, REPA, https://arxiv.org/abs/2410.06940).
+The output of a teacher says little of how it is found; its inner features say more (Romero et al. 2015, FitNets,
+https://arxiv.org/abs/1412.6550; Yu et al. 2025, REPA, https://arxiv.org/abs/2410.06940).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 OBJECT_WEIGHT = 5.0  # as in the error, see `loss.weighted_mse`
-LEVEL_WEIGHTS = {"first": 1.0, "middle": 3.0, "last": 1.0}  # the middle one knows which part of an object a cell is
+LEVEL_WEIGHTS = {"first": 1.0, "middle": 3.0, "last": 1.0}  # the middle one is learnt last
 
 
 class Alignment(nn.Module):

@@ -11,7 +11,7 @@ import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +147,13 @@ class CurriculumConfig:
             has_boxes.append(is_told)
         return TrainBatch(step, noise_seed, frames, scenes, captions, has_boxes)
 
-    def settings(self, out: Path) -> TrainingSettings:
+    def settings(self, out: Path, clip_frames: int) -> TrainingSettings:
         """The settings of the training loop for a run in the folder `out`."""
         return TrainingSettings(
             data="toy",
             out=str(out),
             model="mini",
+            frames=clip_frames,
             size=str(SIZE),
             batch_size=self.clips,
             focus_present=float(self.still_steps > 0),  # some steps give the temporal layers no gradient
@@ -191,7 +192,7 @@ class CurriculumTrainer(Trainer):
     betas = (0.9, 0.98)
 
     def __init__(self, curriculum: CurriculumConfig, model: Components, out: Path) -> None:
-        super().__init__(replace(curriculum.settings(out), frames=model.geometry.frames))
+        super().__init__(curriculum.settings(out, model.geometry.frames))
         self.curriculum = curriculum
         self.model = model
 
@@ -256,6 +257,10 @@ class CurriculumTrainer(Trainer):
         """
         return drawn
 
+    def further_error(self, any_object: Tensor) -> Tensor | float:
+        """What is added to the velocity error after a prediction, by the cover `[sample, frame, height, width]`."""
+        return 0.0
+
     def error(
         self,
         batch: TrainBatch,
@@ -287,4 +292,4 @@ class CurriculumTrainer(Trainer):
         signal, _ = self.process.signal_and_noise(t)
         signal_power = signal.flatten().square()
         any_object = covers.amax(1)
-        return weighted_mse(prediction, target, any_object, signal_power)
+        return weighted_mse(prediction, target, any_object, signal_power) + self.further_error(any_object)

@@ -11,7 +11,7 @@ as with `mini-2`: without that, networks of this size do not follow a prompt. A 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,7 @@ from ..backbones.components import Components
 from ..core.attention import fused_attention
 from ..core.model_options import MODEL_OF_WORDS
 from ..core.text import ClipText
-from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
+from ..core.types import Branch, Conditioning, Step
 from .alignment import Alignment
 from .curriculum import CurriculumConfig, TrainBatch
 from .mini import WIDTH
@@ -118,21 +118,12 @@ class DitTrainer(MiniTrainer):
         cond = Conditioning(teacher.text(batch.captions), branches)
         return teacher(noisy, Step(0, 1, t), cond, fused_attention).float()
 
-    def error(
-        self,
-        batch: TrainBatch,
-        videos: Tensor,
-        covers: Tensor,
-        extra: Mapping[str, Tensor] | None = None,
-        map_request: AttentionMapRequest | None = None,
-    ) -> Tensor:
-        """The error, and what the features are off by."""
-        error = super().error(batch, videos, covers, extra, map_request)
+    def further_error(self, any_object: Tensor) -> Tensor:
         geometry = self.model.geometry
         cells = geometry.height // geometry.vae_spatial_ratio, geometry.width // geometry.vae_spatial_ratio
-        alignment = self.alignment.loss(covers.amax(1), cells)
+        alignment = self.alignment.loss(any_object, cells)
         self.last_values["alignment"] = round(alignment.item(), 4)
-        return error + ALIGNMENT_WEIGHT * alignment
+        return ALIGNMENT_WEIGHT * alignment
 
 
 def main(
