@@ -9,10 +9,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from diffusers import DDIMScheduler
 
 from animatic.backbones import load
 from animatic.backbones.codec import PatchCodec
 from animatic.backbones.small_model import save_model
+from animatic.core.process import Process
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
 from animatic.toy import train_dit, world
@@ -25,6 +27,7 @@ from animatic.toy.start import start
 from animatic.toy.train_decoder import new_codec, refined
 from animatic.toy.train_dit import DitCurriculum, DitTrainer
 from animatic.toy.train_mini import MiniTrainer
+from animatic.toy.trajectories import Trajectories
 
 FRAMES = world.FRAMES
 pytestmark = pytest.mark.usefixtures("quick_codec")
@@ -138,6 +141,7 @@ def test_a_transformer_learns_on_the_same_latents(tmp_path) -> None:
 
 def test_a_distilled_model_learns_what_its_teacher_predicts(tmp_path, monkeypatch) -> None:
     """Of scenes that the teacher knows; a model that predicts the same has no error, whatever noise was drawn."""
+    monkeypatch.setattr(train_dit, "GUIDANCE", 1.0)
     curriculum = DitCurriculum(still_steps=2, clip_steps=0, stills=6, decay=1)
     trainer = DitTrainer(curriculum, tmp_path)
     batch = next(trainer.batches())
@@ -155,6 +159,65 @@ def test_a_distilled_model_learns_what_its_teacher_predicts(tmp_path, monkeypatc
     own = error()
     trainer.model = load("mini", "cpu")
     assert error() < 1e-6 < own < with_features
+
+
+def test_a_distilled_model_learns_the_guidance_of_its_teacher(tmp_path, monkeypatch) -> None:
+    """The target is the teacher's extrapolation, so that the model needs no second branch; without a caption, none."""
+    trainer = DitTrainer(DitCurriculum(still_steps=2, clip_steps=0, stills=2, decay=1), tmp_path)
+    noisy, t = torch.randn(2, 32, 1, 8, 8), torch.tensor([900, 900])
+
+    def target(scale: float, captions: list[str]) -> torch.Tensor:
+        monkeypatch.setattr(train_dit, "GUIDANCE", scale)
+        return trainer.guided(noisy, t, captions)[0]
+
+    captions = ["a red ball on the grass", ""]
+    without, captioned, twice = target(0.0, captions), target(1.0, captions), target(2.0, captions)
+    assert (captioned - without)[0].abs().mean() > 0.01
+    assert torch.allclose(twice[0], (2 * captioned - without)[0], atol=1e-4)
+    assert torch.allclose(twice[1], without[1], atol=1e-4)
+    assert trainer.model.defaults.guidance == 1
+
+
+def test_the_states_of_a_training_are_those_of_sampling(tmp_path) -> None:
+    """Runs go on as DDIM does; one that has ended is replaced."""
+    process = Process.of(load("mini", "cpu").scheduler)
+    rng, scenes = random.Random(1), iter(range(100))
+
+    def scene() -> tuple[str, torch.Tensor]:
+        return f"scene {next(scenes)}", torch.full((1, 1, 2, 2), 0.5)
+
+    runs = Trajectories(3, process, scene, rng)
+    assert {run.step for run in runs.runs} != {0}  # the first ones begin anywhere
+
+    # Until a new one begins, from noise alone.
+    torch.manual_seed(0)
+    while True:
+        taken = runs.take(1)
+        runs.put(taken, torch.zeros(1, 1, 1, 2, 2))
+        new = runs.runs[-1]
+        if new.caption not in ("scene 0", "scene 1", "scene 2"):
+            break
+    assert taken[0].step == taken[0].steps - 1 and new.step == 0 and len(runs.runs) == 3
+    assert runs.timesteps([new]).tolist() == [999] and not torch.allclose(new.state, torch.full((1, 1, 2, 2), 0.5))
+
+    # The same network, by diffusers' scheduler.
+    scheduler = DDIMScheduler.from_config(load("mini", "cpu").scheduler.config)
+    scheduler.set_timesteps(new.steps)
+    state = new.state[None]
+    runs.runs = [new]
+    for i, t in enumerate(scheduler.timesteps[:-1]):
+        taken = runs.take(1)
+        assert taken[0].step == i and abs(runs.timesteps(taken).item() - t) <= 1
+        assert torch.allclose(taken[0].state[None], state, atol=0.02)
+        runs.put(taken, 0.3 * taken[0].state[None])
+        state = scheduler.step(0.3 * state, t, state).prev_sample
+
+
+def test_a_state_that_is_not_finite_ends_its_run(tmp_path) -> None:
+    process = Process.of(load("mini", "cpu").scheduler)
+    runs = Trajectories(1, process, lambda: ("a ball", torch.zeros(1, 1, 2, 2)), random.Random(0))
+    runs.put(runs.take(1), torch.full((1, 1, 1, 2, 2), torch.nan))
+    assert runs.runs[0].step == 0 and runs.runs[0].state.isfinite().all()
 
 
 def test_prompts_that_are_too_long_are_cut_to_the_names_in_them(tmp_path) -> None:

@@ -56,6 +56,14 @@ def test_noised_is_the_velocity_parametrisation(model):
     assert torch.allclose(a * noisy - s * v, x, atol=1e-6)
 
 
+@pytest.mark.parametrize("target", ["eps", "x0", "v", "flow"])
+def test_clean_and_noise_are_found_again(target):
+    x, e, t = torch.randn(2, 1, 1, 2, 2), torch.randn(2, 1, 1, 2, 2), torch.tensor([100, 700])
+    process = Process(target)
+    found = process.clean_and_noise(process.add_noise(x, e, t), process.prediction_target(x, e, t), t)
+    assert torch.allclose(found[0], x, atol=1e-5) and torch.allclose(found[1], e, atol=1e-5)
+
+
 def test_weights_of_the_error():
     target, cover = torch.zeros(1, 1, 1, 2, 2), torch.zeros(1, 1, 8, 8)
     cover[..., :4, :4] = 1

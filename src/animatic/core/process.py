@@ -143,6 +143,22 @@ class Process:
         signal, noise = self.signal_and_noise(t)
         return signal * e - noise * x
 
+    def clean_and_noise(self, noisy: Tensor, prediction: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean latents and the noise that a prediction for latents `noisy` at levels `t` says they are made of.
+
+        The inverse of `add_noise` and `prediction_target`. Levels without noise say nothing of it, those without signal
+        nothing of the clean latents, where a network predicts one of the two: the result is not finite there.
+        """
+        signal, noise = self.signal_and_noise(t)
+        match self.target:
+            case "eps":
+                return (noisy - noise * prediction) / signal, prediction
+            case "x0":
+                return prediction, (noisy - signal * prediction) / noise
+            case "flow":
+                return noisy - noise * prediction, noisy + signal * prediction
+        return signal * noisy - noise * prediction, noise * noisy + signal * prediction
+
     def weight(self, t: Tensor) -> Tensor:
         """Loss weights `[sample, 1, 1, 1, 1]`: min(SNR, gamma) (d x0 / d prediction)^2, so that targets agree on x0."""
         signal, noise = self.signal_and_noise(t)

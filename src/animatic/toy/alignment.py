@@ -18,8 +18,9 @@ LEVEL_WEIGHTS = {"first": 1.0, "middle": 3.0, "last": 1.0}  # the middle one is 
 class Alignment(nn.Module):
     """Linear heads from blocks of a transformer to the features of a UNet; the last passes of both are compared.
 
-    The first third of the blocks learns the features of the first level, each further third those of a later up block.
-    `width`: channels of the transformer's states.
+    The teacher's pass may hold further samples, after those of the student's. The first third of the blocks learns the
+    features of the first level, each further third those of a later up block. `width`: channels of the transformer's
+    states.
     """
 
     def __init__(self, student: Any, teacher: Any, width: int) -> None:
@@ -63,7 +64,8 @@ class Alignment(nn.Module):
 
         total = cover.new_zeros(())
         for name, head in self.heads.items():
-            features = F.adaptive_avg_pool2d(self.features[name].float(), cells).movedim(1, -1)
+            shown = self.features[name][: len(cover) * cover.shape[1]]
+            features = F.adaptive_avg_pool2d(shown.float(), cells).movedim(1, -1)
             normed = F.layer_norm(features, features.shape[-1:])
             target = normed.reshape(*weight.shape, -1)
             predicted = head(self.states[name]).float()

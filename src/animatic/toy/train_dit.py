@@ -3,15 +3,18 @@
     python -m animatic.toy.train_dit --out runs/out/mini-dit
 
 It is distilled from a trained model (`--teacher`): it has that model's text encoder, codec, nouns and size, and learns
-to predict what that model predicts, the mean of many videos, where the noise drawn for one video leads to that video
-alone; its blocks learn that model's features (`alignment`). Its attention is supervised with the places of the objects,
-as with `mini-2`: without that, networks of this size do not follow a prompt. A run resumes from its last checkpoint.
+to predict what that model predicts with classifier-free guidance, so that it needs none itself (Meng et al. 2023,
+https://arxiv.org/abs/2210.03142). Half of what it learns from are noised scenes, where its blocks also learn the
+teacher's features (`alignment`) and its attention the places of the objects, as with `mini-2`: without that, networks
+of this size do not follow a prompt. The other half are states of its own sampling runs (`trajectories`). A run resumes
+from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -27,17 +30,24 @@ from ..backbones.components import Components
 from ..core.attention import fused_attention
 from ..core.model_options import MODEL_OF_WORDS
 from ..core.text import ClipText
-from ..core.types import Branch, Conditioning, Step
+from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
+from ..scene import Scene
+from ..training.loss import level_weight
 from .alignment import Alignment
+from .captions import invent
 from .curriculum import CurriculumConfig, TrainBatch
 from .mini import WIDTH
 from .train_mini import MiniTrainer
-from .world import known_nouns
+from .trajectories import Trajectories
+from .world import draw, known_nouns
 
 TOKEN = 1  # cells on the side of a token, which has one frame
 TEXT = 48  # tokens of a prompt
 HEADS, HEAD_WIDTH = 6, 32
 ALIGNMENT_WEIGHT = 0.1
+GUIDANCE = 2.0  # scale of the teacher's classifier-free guidance
+TEXT_WEIGHT = 5.0  # of the cell where the caption changes the prediction most, beside that of all cells, 1
+RUNS = 16  # sampling runs for each sample of a batch
 
 
 @dataclass(frozen=True)
@@ -46,8 +56,8 @@ class DitCurriculum(CurriculumConfig):
 
     still_steps: int = 5000
     clip_steps: int = 5000
-    stills: int = 32
-    clips: int = 4
+    stills: int = 16  # and as many states of its own sampling runs
+    clips: int = 2
     still_fraction: float = 0.5
     learning_rate: float = 5e-4
     warmup_steps: int = 100
@@ -80,7 +90,8 @@ def fresh(teacher: Components, seed: int = 0) -> CogVideoX:
         max_text_seq_length=TEXT,
         spatial_interpolation_scale=1.0,
     )
-    defaults = replace(teacher.defaults, method="lvd")  # it has no layers that read boxes
+    # It has the teacher's guidance inside, and no layers that read boxes.
+    defaults = replace(teacher.defaults, guidance=1.0, method="lvd")
     words = known_nouns(teacher.words)
     return CogVideoX("mini-dit", network, teacher.vae, text, teacher.scheduler, geometry, defaults, words=words)
 
@@ -99,24 +110,44 @@ class DitTrainer(MiniTrainer):
         self.alignment = Alignment(self.model.unet, self.teacher.unet, HEADS * HEAD_WIDTH)
         self.train_module.alignment = self.alignment
 
+        # By the frames of their samples; each process has its own.
+        self.trajectories: dict[int, Trajectories] = {}
+
     def batches(self) -> Iterator[TrainBatch]:
-        """Those of the curriculum; a prompt of more tokens than the model reads is cut to the names of its objects."""
-        text = self.model.text
+        """Those of the curriculum, with prompts that the model can read."""
         for batch in super().batches():
-            scenes, captions = list(batch.scenes), list(batch.captions)
-            for i, scene in enumerate(scenes):
-                if len(text.tokenizer(scene.prompt)["input_ids"]) > text.limit:
-                    names = ", ".join(track.phrase for track in scene.tracks)
-                    scenes[i] = replace(scene, prompt=names)
-                    captions[i] = captions[i] and names
+            scenes = [self._readable(scene) for scene in batch.scenes]
+            captions = [scene.prompt if caption else "" for scene, caption in zip(scenes, batch.captions, strict=True)]
             yield replace(batch, scenes=scenes, captions=captions)
 
-    @torch.no_grad()
+    def _readable(self, scene: Scene) -> Scene:
+        """The scene; a prompt of more tokens than the model reads is cut to the names of its objects."""
+        text = self.model.text
+        if len(text.tokenizer(scene.prompt)["input_ids"]) <= text.limit:
+            return scene
+        names = ", ".join(track.phrase for track in scene.tracks)
+        return replace(scene, prompt=names)
+
     def target(self, batch: TrainBatch, noisy: Tensor, t: Tensor, drawn: Tensor) -> Tensor:
+        guided, _ = self.guided(noisy, t, batch.captions)
+        return guided
+
+    @torch.no_grad()
+    def guided(self, noisy: Tensor, t: Tensor, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """The teacher's prediction with classifier-free guidance, and the effect that the captions have without it.
+
+        Both `[sample, channel, frame, height, width]`, as `noisy`; `t`: timesteps, `[sample]`.
+        """
+        # In one pass, the captioned half first.
         teacher = self.teacher.to(noisy.device)
-        branches = tuple(Branch(sample=i) for i in range(len(noisy)))
-        cond = Conditioning(teacher.text(batch.captions), branches)
-        return teacher(noisy, Step(0, 1, t), cond, fused_attention).float()
+        count = len(noisy)
+        branches = tuple(Branch(sample=i) for i in range(2 * count))
+        cond = Conditioning(teacher.text([*captions, *[""] * count]), branches)
+        step = Step(0, 1, torch.cat([t, t]))
+        prediction = teacher(torch.cat([noisy, noisy]), step, cond, fused_attention).float()
+        with_caption, without = prediction.chunk(2)
+        effect = with_caption - without
+        return without + GUIDANCE * effect, effect
 
     def further_error(self, any_object: Tensor) -> Tensor:
         geometry = self.model.geometry
@@ -124,6 +155,59 @@ class DitTrainer(MiniTrainer):
         alignment = self.alignment.loss(any_object, cells)
         self.last_values["alignment"] = round(alignment.item(), 4)
         return ALIGNMENT_WEIGHT * alignment
+
+    def error(
+        self,
+        batch: TrainBatch,
+        videos: Tensor,
+        covers: Tensor,
+        extra: Mapping[str, Tensor] | None = None,
+        map_request: AttentionMapRequest | None = None,
+    ) -> Tensor:
+        """The error for the noised scenes of a batch, and for as many states of sampling runs."""
+        of_scenes = super().error(batch, videos, covers, extra, map_request)
+        of_runs = self.error_of_runs(batch.frames, len(videos))
+        self.last_values["error of runs"] = round(of_runs.item(), 4)
+        return of_scenes + of_runs
+
+    def error_of_runs(self, frames: int, count: int) -> Tensor:
+        """The velocity error for the states of `count` sampling runs, which then go one step further."""
+        device = self.accelerator.device
+        if frames not in self.trajectories:
+            self.trajectories[frames] = self._begun(RUNS * count, frames)
+        trajectories = self.trajectories[frames]
+        runs = trajectories.take(count)
+        states = torch.stack([run.state for run in runs]).to(device)
+        t = trajectories.timesteps(runs).to(device)
+        captions = [run.caption for run in runs]
+
+        # What it predicts leads to the states of the next step.
+        branches = tuple(Branch(sample=i) for i in range(count))
+        cond = Conditioning(self.model.text(captions), branches)
+        prediction = self.model(states, Step(0, 1, t), cond, fused_attention).float()
+        trajectories.put(runs, prediction.detach())
+
+        # No scene says where the objects are going to be: cells count more where the caption has an effect.
+        target, effect = self.guided(states, t, captions)
+        power = effect.square().mean(1, keepdim=True)
+        weight = 1 + TEXT_WEIGHT * power / power.amax((2, 3, 4), keepdim=True).clamp(min=1e-6)
+        error = (weight * (prediction - target).square()).flatten(1).mean(1)
+        signal, _ = self.process.signal_and_noise(t)
+        return (level_weight(signal.flatten().square()) * error).mean()
+
+    def _begun(self, count: int, frames: int) -> Trajectories:
+        """`count` sampling runs of random scenes that the model knows."""
+        rng = random.Random(f"{self.curriculum.seed}/runs/{self.step}/{self.accelerator.process_index}")
+        nouns = known_nouns(self.model.words)
+
+        def scene() -> tuple[str, Tensor]:
+            invented = invent(rng, frames, is_coarse=True, nouns=nouns)
+            video, _ = draw(invented, frames)
+            with torch.autocast(self.accelerator.device.type, enabled=False):
+                latents = self.model.to_latents(torch.from_numpy(video)[None])
+            return self._readable(invented).prompt, latents[0].cpu()
+
+        return Trajectories(count, self.process, scene, rng)
 
 
 def main(
