@@ -70,3 +70,15 @@ def test_the_docs_list_what_it_knows():
     for line, known in ((things, model.words), (colours, COLOURS), (backgrounds, model.backgrounds)):
         listed = line.partition(": ")[2].partition(". ")[0]
         assert [word.strip() for word in listed.split(",")] == list(known)
+
+
+def test_words_that_it_has_never_read_are_told():
+    """It has read each of its nouns and colours, in one spelling."""
+    model = load("mini-2")
+    colourful = [replace(BALL.tracks[0], phrase=f"big {colour} {noun}") for colour in COLOURS for noun in NOUNS]
+    assert model.word_note(replace(BALL, tracks=tuple(colourful))) == ""
+    odd = replace(
+        BALL, tracks=(replace(BALL.tracks[0], phrase="Grey ball"), replace(BALL.tracks[0], phrase="old ball"))
+    )
+    with pytest.warns(UserWarning, match="mini-2 has never read 'grey', 'old': such words may change nothing, or"):
+        animatic.render(odd, "mini-2", steps=1, frames=1)

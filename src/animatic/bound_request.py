@@ -129,7 +129,7 @@ class BoundRequest:
         return controls
 
     def notes(self, shown: Scene | Timeline, controls: Sequence[Control]) -> list[str]:
-        """What the user should know: no effect of the method, an unknown background, a clip of another length."""
+        """What the user should know: no effect of the method, unknown background or word, a clip of another length."""
         # of the method; controls are asked one by one where it has an effect
         notes = [without_effect(self.method.name, controls, shown), unkept_absence(self.method.name, controls, shown)]
         if not notes[0]:
@@ -137,6 +137,7 @@ class BoundRequest:
 
         scenes = (shown,) if isinstance(shown, Scene) else shown.scenes
         notes += dict.fromkeys(map(self.backbone.background_note, scenes))
+        notes += dict.fromkeys(map(self.backbone.word_note, scenes))
 
         # of the clip's length and the image's size
         if isinstance(shown, Scene):

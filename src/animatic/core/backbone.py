@@ -217,3 +217,11 @@ class Backbone(ABC):
         if not scene.background:
             return f"the scene names no background: that of {self.name} may change from frame to frame; {known}"
         return f"{self.name} does not know the background {scene.background!r}, and may show others; {known}"
+
+    def word_note(self, scene: Scene) -> str:
+        """The words of phrases that a model of a small world has never read, as a message; "" where there are none."""
+        if not self.words:
+            return ""
+        words = dict.fromkeys(word for track in scene.tracks for word in self.text.split_words(track.phrase))
+        named = ", ".join(map(repr, words))
+        return f"{self.name} has never read {named}: such words may change nothing, or anything" if words else ""

@@ -139,6 +139,11 @@ class ClipText(nn.Module):
                 positions.append(self._position(i))
         return tuple(positions)
 
+    def split_words(self, phrase: str) -> list[str]:
+        """The words of a phrase, in lower case, that the tokenizer has no token of their own for."""
+        words = re.findall(r"[^\W\d_]+", phrase.lower())
+        return [word for word in words if len(self.tokenizer.tokenize(word)) > 1]
+
     def _position(self, i: int) -> int:
         """Position in the states of the i-th token of a prompt, the start token included."""
         if i < self.limit - 1:
