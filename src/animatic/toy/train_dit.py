@@ -199,12 +199,14 @@ class DitTrainer(MiniTrainer):
         """`count` sampling runs of random scenes that the model knows."""
         rng = random.Random(f"{self.curriculum.seed}/runs/{self.step}/{self.accelerator.process_index}")
         nouns = known_nouns(self.model.words)
+        device = self.accelerator.device
 
         def scene() -> tuple[str, Tensor]:
             invented = invent(rng, frames, is_coarse=True, nouns=nouns)
             video, _ = draw(invented, frames)
-            with torch.autocast(self.accelerator.device.type, enabled=False):
-                latents = self.model.to_latents(torch.from_numpy(video)[None])
+            pixels = torch.from_numpy(video)[None].to(device)
+            with torch.autocast(device.type, enabled=False):
+                latents = self.model.to_latents(pixels)
             return self._readable(invented).prompt, latents[0].cpu()
 
         return Trajectories(count, self.process, scene, rng)

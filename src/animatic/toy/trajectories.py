@@ -65,7 +65,7 @@ class Trajectories:
         # The state at the next noise level is made of the same two; after the last level a run has ended.
         following = [replace(run, step=run.step + 1) for run in runs]
         t = self.timesteps(following).to(states.device)
-        noised = self.process.add_noise(clean, noise, t)
+        noised = self.process.add_noise(clean, noise, t).cpu()
         for run, state in zip(following, noised, strict=True):
             goes_on = run.step < run.steps and bool(state.isfinite().all())
             self.runs.append(replace(run, state=state) if goes_on else self._new())
