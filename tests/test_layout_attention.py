@@ -97,17 +97,17 @@ def test_the_first_levels_are_biased_most(model):
     assert bias(4, first=3) is None, "past `until` there is none"
 
 
-@pytest.mark.parametrize("kind", ["self", "joint"])
-def test_cells_outside_attend_to_the_box(model, kind):
+@pytest.mark.parametrize(("kind", "added"), [("self", 1.5), ("joint", 0.75)])
+def test_cells_outside_attend_to_the_box(model, kind, added):
     """Channels of queries and keys against the bias written out; text, cells of the box and negatives have none."""
     x, cond = model.noise([0], 1, 64, 64), model.encode([CAT.prompt], [""])
-    control = LayoutAttention(0, 0, self_bias=3).begin(Run(model, model.schedule(4), x, cond, scenes=[CAT]))
+    control = LayoutAttention(0, 0, self_bias=3, joint=0.5).begin(Run(model, model.schedule(4), x, cond, scenes=[CAT]))
     text = 5 if kind == "joint" else 0
     call = AttentionCall("attn1", kind, 1, slice(0, text), (1, 2, 2), Step(0, 4, 999, noise=0.5), cond)
     q, k, v = torch.randn(3, 2, 2, text + 4, 8, generator=torch.Generator().manual_seed(0))
 
     bias = torch.zeros(2, 1, text + 4, text + 4)  # of the negative branch, and of the positive
-    bias[1, 0, text + 1 :, text] = 1.5  # the box is the first of four cells
+    bias[1, 0, text + 1 :, text] = added  # the box is the first of four cells
     expected = fused_attention(call, q, k, v, bias)
     assert close(control.attend(fused_attention, call, q, k, v, None), expected, RUN)
     assert not close(fused_attention(call, q, k, v, None), expected, RUN)

@@ -54,6 +54,7 @@ LVD_DEFAULTS, LMD_DEFAULTS = (
 PRESETS = {
     "mini": Preset("", "toy world, bundled, runs on a laptop CPU, follows words and boxes", family="mini"),
     "mini-2": Preset("", "toy world, bundled, runs on a laptop CPU, moves smoothly in boxes", family="mini"),
+    "mini-dit": Preset("", "toy world, bundled, a small CogVideoX transformer, follows words", family="mini"),
     "modelscope": Preset(
         "ali-vilab/text-to-video-ms-1.7b", "ModelScope text-to-video, 1.4 B", SQUARE, LVD_DEFAULTS, family="modelscope"
     ),

@@ -35,7 +35,9 @@ class LayoutAttention(Control):
     the noise levels, in which it is active. `layers`: the attention layers (globs). `first`: what all of these are
     multiplied by at the first noise level; the factor falls linearly to 1 at `until`. `self_bias`: added, times the
     noise level, to the logits with which cells outside all boxes attend to cells inside one: they learn that the object
-    is there, and show none themselves. 0 for `inside`, `outside` and `self_bias` changes nothing.
+    is there, and show none themselves. 0 for `inside`, `outside` and `self_bias` changes nothing. `joint`: multiplies
+    all three in joint layers, where the words and the other cells share a cell's attention: what suits layers of text
+    alone would leave nothing to the cells there.
     """
 
     inside: float = 4.0
@@ -44,6 +46,7 @@ class LayoutAttention(Control):
     layers: tuple[str, ...] = ("*",)
     first: float = 1.0
     self_bias: float = 0.0
+    joint: float = 1.0
     needs = frozenset({"text maps"})
     _frames_per_token: int = bound()  # latent frames
     _targets: Targets = bound()
@@ -65,7 +68,7 @@ class LayoutAttention(Control):
         if call.step.fraction >= self.until or not matches_any(call.layer, self.layers):
             return inner(call, q, k, v, mask)
 
-        strength = self._strength(call.step)
+        strength = self._strength(call.step) * (self.joint if call.kind == "joint" else 1.0)
         if self.self_bias and call.kind in VIDEO_KINDS:
             push, in_box = self._box_bias(call)
             q, k = _with_bias_channels(strength, q, k, push, in_box)

@@ -93,7 +93,9 @@ def fresh(teacher: Components, seed: int = 0) -> CogVideoX:
     # It has the teacher's guidance inside, and no layers that read boxes.
     defaults = replace(teacher.defaults, guidance=1.0, method="lvd")
     words = known_nouns(teacher.words)
-    return CogVideoX("mini-dit", network, teacher.vae, text, teacher.scheduler, geometry, defaults, words=words)
+    model = CogVideoX("mini-dit", network, teacher.vae, text, teacher.scheduler, geometry, defaults, words=words)
+    model.family = teacher.family
+    return model
 
 
 class DitTrainer(MiniTrainer):
