@@ -98,6 +98,23 @@ def test_prompt_to_prompt(unet):
     assert not torch.allclose(refined[1], refined[0], atol=1e-4), "added words are heard"
 
 
+def test_prompt_to_prompt_where_text_and_video_are_one_sequence(dit):
+    """The source's attention keeps the target near it, its words still nearer; a target of the same words is it."""
+    words = ("a red cat runs", "a red dog runs")
+    free = pair(dit, [Guidance(4.0)], words)
+    off = pair(dit, [Guidance(4.0), PromptToPrompt(joint=0.0)], words)
+    led = pair(dit, [Guidance(4.0), PromptToPrompt(joint=1.0, begins=0.0)], words)
+    held = pair(dit, [Guidance(4.0), PromptToPrompt(joint=1.0, begins=1.0)], words)
+    assert close(off, free, RUN) and close(led[0], free[0], RUN) and close(held[0], free[0], RUN)
+    gaps = [(rows[0] - rows[1]).abs().mean() for rows in (free, led, held)]
+    assert gaps[0] > gaps[1] > gaps[2]
+
+    same = pair(dit, [Guidance(4.0), PromptToPrompt(joint=1.0)], ("a cat", "a cat"))
+    assert close(same[0], same[1], RUN)
+    refined = pair(dit, [Guidance(4.0), PromptToPrompt(joint=1.0, begins=0.0)], ("a cat", "a cat runs fast"))
+    assert not torch.allclose(refined[1], refined[0], atol=1e-4), "added words are heard"
+
+
 @pytest.mark.parametrize("name", ["dit", "unet"])
 def test_blending_changes_only_where_the_words_are(name, request):
     model = request.getfixturevalue(name)

@@ -126,9 +126,10 @@ def edited(
     if factors:
         weights.append(Reweight(factors, negative=as_published))
 
-    # transformers share keys and values (DiTCtrl), UNets follow the source's maps (prompt-to-prompt)
+    # transformers share keys and values (DiTCtrl), UNets follow the source's maps (prompt-to-prompt), and so does `mini-dit`:
+    # its one layer that would share comes too late for places
     is_transformer = bool(backbone.chain(Step(0, 1, 0.0)))
-    if is_transformer:
+    if is_transformer and backbone.family != "mini":
         source = prompts[0]
         follows: list[Control] = []
         for sample, texts in enumerate(prompts[1:], 1):

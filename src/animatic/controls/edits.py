@@ -84,15 +84,21 @@ def aligned(source: Sequence[str], target: Sequence[str], size: int) -> tuple[Te
 
 @dataclass
 class PromptToPrompt(Control):
-    """Samples attend to their words as the first sample does to its own, in cross-attention.
+    """Samples attend to their words as the first sample does to its own.
 
     The prompts are those of the run's scenes or stories. Where words correspond (see `aligned`) the source's attention
-    is used, up to the fraction `cross` of the run; added words keep their own. Up to the fraction `self_until`,
-    self-attention is the source's. `layers`: globs.
+    is used in cross-attention, up to the fraction `cross` of the run; added words keep their own. Up to the fraction
+    `self_until`, self-attention is the source's. `layers`: globs.
+
+    Joint layers, of text and video in one sequence, are both at once (ours): up to the fraction `joint` their attention
+    is the source's; up to the fraction `begins` the words that are read are the source's, too. Where things are is
+    decided there by what the words say from the first noise levels on.
     """
 
     cross: float = 0.8
     self_until: float = 0.4
+    joint: float = 0.4
+    begins: float = 0.2
     layers: tuple[str, ...] = ("*",)
     needs = frozenset({"text maps"})
     _matrices: list[list[tuple[Tensor, Tensor]]] = bound()  # by sample, by prompt
@@ -123,7 +129,7 @@ class PromptToPrompt(Control):
     def attend(
         self, inner: Attend, call: AttentionCall, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
-        until_of = {"cross": self.cross, "self": self.self_until}
+        until_of = {"cross": self.cross, "self": self.self_until, "joint": self.joint}
         until = until_of.get(call.kind, 0.0)
         if call.step.fraction >= until or not matches_any(call.layer, self.layers):
             return inner(call, q, k, v, mask)
@@ -152,6 +158,9 @@ class PromptToPrompt(Control):
 
         if call.kind == "self":
             return inner(call, followed(q), followed(k), v, mask)
+        is_joint = call.kind == "joint"
+        if is_joint and call.step.fraction < self.begins:
+            return inner(call, followed(q), followed(k), followed(v), mask)
 
         # how the words of each batch entry correspond
         alignments = [self._alignment(branch) for branch in branches]
@@ -161,9 +170,18 @@ class PromptToPrompt(Control):
         own = torch.stack(own_words).to(v)
         own = own.repeat_interleave(entries, 0)[:, None, :, None]  # [batch, 1, token, 1]
 
-        # cross-attention: (the source's probabilities x matrix) v, and own probabilities for words that were added
-        by_source = inner(call, followed(q), followed(k), matrix @ v, mask)
-        by_itself = inner(call, q, k, own * v, mask)
+        # in joint layers the video's tokens come after the text, and correspond to themselves
+        if is_joint:
+            text, video = v[:, :, call.text_keys], v[:, :, call.text_keys.stop :]
+            by_words = torch.cat([matrix @ text, video], 2)
+            added = torch.cat([own * text, torch.zeros_like(video)], 2)
+        else:
+            by_words = matrix @ v
+            added = own * v
+
+        # (the source's probabilities x matrix) v, and own probabilities for words that were added
+        by_source = inner(call, followed(q), followed(k), by_words, mask)
+        by_itself = inner(call, q, k, added, mask)
         return by_source + by_itself
 
     def _alignment(self, branch: Branch) -> tuple[Tensor, Tensor]:
