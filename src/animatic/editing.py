@@ -126,8 +126,8 @@ def edited(
     if factors:
         weights.append(Reweight(factors, negative=as_published))
 
-    # transformers share keys and values (DiTCtrl), UNets follow the source's maps (prompt-to-prompt), and so does `mini-dit`:
-    # its one layer that would share comes too late for places
+    # transformers share keys and values (DiTCtrl), UNets follow the source's maps (prompt-to-prompt), and `mini-dit`
+    # does: its one layer that would share comes too late for places
     is_transformer = bool(backbone.chain(Step(0, 1, 0.0)))
     if is_transformer and backbone.family != "mini":
         source = prompts[0]
