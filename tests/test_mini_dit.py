@@ -22,8 +22,8 @@ def test_it_is_a_small_stock_transformer_on_the_latents_of_mini():
     assert sum(weight.numel() for weight in model.unet.parameters()) <= 6e6
     assert model.words == mini.words and model.geometry == mini.geometry
     assert model.defaults.guidance == 1  # it learnt that of its teacher
-    assert usual_method(model, windowed=False) == "lvd"
-    assert usual_method(model, windowed=True) == "ditctrl+lvd"
+    assert usual_method(model, windowed=False) == "layout-attention"
+    assert usual_method(model, windowed=True) == "ditctrl+layout-attention"
 
 
 def test_a_prompt_of_too_many_tokens_is_refused():
@@ -31,7 +31,14 @@ def test_a_prompt_of_too_many_tokens_is_refused():
         render(animatic.Scene("a ball " * 25, seconds=2.0), "mini-dit", steps=1, frames=1)
 
 
-@pytest.mark.slow("twelve clips of 25 steps, four of them under LVD")
+def test_a_story_follows_its_boxes_by_default():
+    left = animatic.Track("ball", ((0.0, 0.25, 0.5, 0.75),) * 2)
+    scene = animatic.Scene("a red ball", (left,), "grass", seconds=2.0)
+    clip = render((scene, scene), "mini-dit", steps=2)
+    assert clip.info["method"] == "ditctrl+layout-attention" and len(clip) == 16
+
+
+@pytest.mark.slow("twelve clips of 25 steps, four of them in boxes")
 def test_it_shows_what_words_and_boxes_say():
     model = load("mini-dit")
     detector = ToyDetector()
@@ -44,4 +51,4 @@ def test_it_shows_what_words_and_boxes_say():
 
     by_words = shares("none", 8)
     assert by_words["noun"] >= 0.6 and by_words["colour"] >= 0.6
-    assert shares("lvd", 4)["centre in box"] >= 0.7
+    assert shares("layout-attention", 4)["centre in box"] >= 0.7

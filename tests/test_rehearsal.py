@@ -153,7 +153,9 @@ def test_models_and_methods_that_cannot_are_named():
         animatic.rehearse("mini-upscale")
 
 
-@pytest.mark.parametrize("name", ["sd-x4", "sdxl-refiner", "lavie", "lavie-interpolation", "lavie-vsr", "mini"])
+@pytest.mark.parametrize(
+    "name", ["sd-x4", "sdxl-refiner", "lavie", "lavie-interpolation", "lavie-vsr", "mini", "mini-dit"]
+)
 def test_models_of_every_kind(name):
     """Those with further inputs: a small image, key frames, a noise level, sizes, coordinates; none has weights."""
     made = animatic.rehearse(name, "none", frames=1, size=(64, 64))

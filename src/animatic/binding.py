@@ -25,7 +25,12 @@ from .request_checks import check_numbers, check_story, sides_of
 from .scene import Story
 
 # a model's usual method, and the same with windows over time
-IN_WINDOWS = {"none": "ditctrl", "lvd": "ditctrl+lvd", "lvd-gligen": "ditctrl+gligen"}
+IN_WINDOWS = {
+    "none": "ditctrl",
+    "lvd": "ditctrl+lvd",
+    "lvd-gligen": "ditctrl+gligen",
+    "layout-attention": "ditctrl+layout-attention",
+}
 
 
 def load_model(request: GenerationRequest) -> Components:

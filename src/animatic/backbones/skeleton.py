@@ -248,7 +248,8 @@ def _encoder(cls: Any, network: Any, text_class: str, config: Mapping[str, Any])
         encoder = encoder_class(encoder_class.config_class(**own))
 
     # As many tokens as the network was trained on.
-    limit = config.get("max_position_embeddings", CLIP_TOKENS)
+    positions = config.get("max_position_embeddings", CLIP_TOKENS)
+    limit = min(positions, network.config.get("max_text_seq_length", positions))
     if text_class == "T5EncoderModel":
         known = {StableDiffusion3: SD3_TEXT_TOKENS, LTXVideo: LTX_TEXT_TOKENS, HunyuanVideo: GLYPH_TOKENS}
         of_pipeline = known.get(cls)

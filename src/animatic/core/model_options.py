@@ -12,7 +12,9 @@ DTYPES = ("float32", "bfloat16", "float16")
 QUANTIZED = ("int8", "fp8")
 DEFAULT_MODEL = "mini-2"  # where none is named
 MODEL_OF_WORDS = "mini"  # where none is named, and there are no boxes
-UsualMethod: TypeAlias = Literal["none", "lvd", "lvd-gligen"]  # those that exist for one clip and for windows
+UsualMethod: TypeAlias = Literal[
+    "none", "lvd", "lvd-gligen", "layout-attention"
+]  # those that exist for one clip and for windows
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def fresh(teacher: Components, seed: int = 0) -> CogVideoX:
         spatial_interpolation_scale=1.0,
     )
     # It has the teacher's guidance inside, and no layers that read boxes.
-    defaults = replace(teacher.defaults, guidance=1.0, method="lvd")
+    defaults = replace(teacher.defaults, guidance=1.0, guidance_interval=(0.0, 1.0), method="layout-attention")
     words = known_nouns(teacher.words)
     model = CogVideoX("mini-dit", network, teacher.vae, text, teacher.scheduler, geometry, defaults, words=words)
     model.family = teacher.family
