@@ -5,12 +5,14 @@ import random
 import numpy as np
 import pytest
 from diffusers import CogVideoXTransformer3DModel
+from edit_pairs import edit_pair
 
 import animatic
 from animatic.backbones import load
 from animatic.binding import usual_method
 from animatic.errors import AnimaticError
 from animatic.rendering import render, render_batch
+from animatic.story_edit import Edit
 from animatic.toy.detector import ToyDetector
 from animatic.toy.evals.held_out import held_out_cases
 from animatic.toy.evals.judging import judge_one
@@ -36,6 +38,16 @@ def test_a_story_follows_its_boxes_by_default():
     scene = animatic.Scene("a red ball", (left,), "grass", seconds=2.0)
     clip = render((scene, scene), "mini-dit", steps=2)
     assert clip.info["method"] == "ditctrl+layout-attention" and len(clip) == 16
+
+
+def test_a_swapped_word_stays_near_its_source():
+    scene = animatic.Scene("a red ball on the grass", background="grass", seconds=2.0)
+    model, edit = load("mini-dit"), Edit(swap={"ball": "star"})
+    how = {"seed": 1, "steps": 10, "frames": 1}
+    source, target = edit_pair(scene, edit, model, **how)
+    alone = render(edit.of(scene), model, "none", **how)
+    led, free = (np.abs(video.frames.astype(int) - source.frames).mean() for video in (target, alone))
+    assert 0 < led < free
 
 
 @pytest.mark.slow("twelve clips of 25 steps, four of them in boxes")
