@@ -257,10 +257,6 @@ class CurriculumTrainer(Trainer):
         """
         return drawn
 
-    def further_error(self, any_object: Tensor) -> Tensor | float:
-        """What is added to the velocity error after a prediction, by the cover `[sample, frame, height, width]`."""
-        return 0.0
-
     def error(
         self,
         batch: TrainBatch,
@@ -292,4 +288,4 @@ class CurriculumTrainer(Trainer):
         signal, _ = self.process.signal_and_noise(t)
         signal_power = signal.flatten().square()
         any_object = covers.amax(1)
-        return weighted_mse(prediction, target, any_object, signal_power) + self.further_error(any_object)
+        return weighted_mse(prediction, target, any_object, signal_power)

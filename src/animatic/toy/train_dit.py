@@ -32,7 +32,7 @@ from ..core.model_options import MODEL_OF_WORDS
 from ..core.text import ClipText
 from ..core.types import AttentionMapRequest, Branch, Conditioning, Step
 from ..scene import Scene
-from ..training.loss import level_weight
+from ..training.loss import weighted_mse
 from .alignment import Alignment
 from .captions import invent
 from .curriculum import CurriculumConfig, TrainBatch
@@ -46,7 +46,6 @@ TEXT = 48  # tokens of a prompt
 HEADS, HEAD_WIDTH = 6, 32
 ALIGNMENT_WEIGHT = 0.1
 GUIDANCE = 2.0  # scale of the teacher's classifier-free guidance
-TEXT_WEIGHT = 5.0  # of the cell where the caption changes the prediction most, beside that of all cells, 1
 RUNS = 16  # sampling runs for each sample of a batch
 
 
@@ -98,6 +97,13 @@ def fresh(teacher: Components, seed: int = 0) -> CogVideoX:
     return model
 
 
+def predicted(model: Components, noisy: Tensor, t: Tensor, captions: Sequence[str]) -> Tensor:
+    """A model's prediction for latents `[sample, channel, frame, height, width]` at timesteps `t` `[sample]`."""
+    branches = tuple(Branch(sample=i) for i in range(len(noisy)))
+    cond = Conditioning(model.text(captions), branches)
+    return model(noisy, Step(0, 1, t), cond, fused_attention).float()
+
+
 class DitTrainer(MiniTrainer):
     """A run of `curriculum` in the folder `out`; `teacher` is the name or folder of the model it is distilled from."""
 
@@ -142,21 +148,11 @@ class DitTrainer(MiniTrainer):
         """
         # In one pass, the captioned half first.
         teacher = self.teacher.to(noisy.device)
-        count = len(noisy)
-        branches = tuple(Branch(sample=i) for i in range(2 * count))
-        cond = Conditioning(teacher.text([*captions, *[""] * count]), branches)
-        step = Step(0, 1, torch.cat([t, t]))
-        prediction = teacher(torch.cat([noisy, noisy]), step, cond, fused_attention).float()
+        without_captions = [""] * len(noisy)
+        prediction = predicted(teacher, torch.cat([noisy, noisy]), torch.cat([t, t]), [*captions, *without_captions])
         with_caption, without = prediction.chunk(2)
         effect = with_caption - without
         return without + GUIDANCE * effect, effect
-
-    def further_error(self, any_object: Tensor) -> Tensor:
-        geometry = self.model.geometry
-        cells = geometry.height // geometry.vae_spatial_ratio, geometry.width // geometry.vae_spatial_ratio
-        alignment = self.alignment.loss(any_object, cells)
-        self.last_values["alignment"] = round(alignment.item(), 4)
-        return ALIGNMENT_WEIGHT * alignment
 
     def error(
         self,
@@ -166,11 +162,19 @@ class DitTrainer(MiniTrainer):
         extra: Mapping[str, Tensor] | None = None,
         map_request: AttentionMapRequest | None = None,
     ) -> Tensor:
-        """The error for the noised scenes of a batch, and for as many states of sampling runs."""
+        """The error for the noised scenes of a batch, what their features are off by, and that for sampling runs."""
         of_scenes = super().error(batch, videos, covers, extra, map_request)
+
+        # The features are those of the last pass: before the runs' own.
+        geometry = self.model.geometry
+        cells = geometry.height // geometry.vae_spatial_ratio, geometry.width // geometry.vae_spatial_ratio
+        alignment = self.alignment.loss(covers.amax(1), cells)
+
+        # As many states of runs as there are scenes.
         of_runs = self.error_of_runs(batch.frames, len(videos))
+        self.last_values["alignment"] = round(alignment.item(), 4)
         self.last_values["error of runs"] = round(of_runs.item(), 4)
-        return of_scenes + of_runs
+        return of_scenes + ALIGNMENT_WEIGHT * alignment + of_runs
 
     def error_of_runs(self, frames: int, count: int) -> Tensor:
         """The velocity error for the states of `count` sampling runs, which then go one step further."""
@@ -184,18 +188,15 @@ class DitTrainer(MiniTrainer):
         captions = [run.caption for run in runs]
 
         # What it predicts leads to the states of the next step.
-        branches = tuple(Branch(sample=i) for i in range(count))
-        cond = Conditioning(self.model.text(captions), branches)
-        prediction = self.model(states, Step(0, 1, t), cond, fused_attention).float()
+        prediction = predicted(self.model, states, t, captions)
         trajectories.put(runs, prediction.detach())
 
-        # No scene says where the objects are going to be: cells count more where the caption has an effect.
+        # No scene says where the objects are going to be: they are taken to be where the caption has an effect.
         target, effect = self.guided(states, t, captions)
-        power = effect.square().mean(1, keepdim=True)
-        weight = 1 + TEXT_WEIGHT * power / power.amax((2, 3, 4), keepdim=True).clamp(min=1e-6)
-        error = (weight * (prediction - target).square()).flatten(1).mean(1)
+        power = effect.square().mean(1)
+        objects = power / power.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
         signal, _ = self.process.signal_and_noise(t)
-        return (level_weight(signal.flatten().square()) * error).mean()
+        return weighted_mse(prediction, target, objects, signal.flatten().square())
 
     def _begun(self, count: int, frames: int) -> Trajectories:
         """`count` sampling runs of random scenes that the model knows."""

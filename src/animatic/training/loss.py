@@ -31,7 +31,10 @@ def sample_timesteps(count: int, levels: int, exponent: float = 0.7) -> Tensor:
 def weighted_mse(
     prediction: Tensor, target: Tensor, cover: Tensor, alpha_bar: Tensor, object_weight: float = 5.0
 ) -> Tensor:
-    """Mean squared velocity error, with weights of cells, 1 + object_weight x (object fraction), and `level_weight`.
+    """Mean squared velocity error, with a weight of 1 + object_weight x (object fraction) on each cell.
+
+    Where the signal dominates (SNR > 49), the error is mostly unpredictable detail; it is weighted by 50 / (SNR + 1)
+    there, after min-SNR (Hang et al. 2023, arXiv 2303.09556).
 
     Args:
         prediction, target: `[sample, channel, frame, height, width]`.
@@ -47,16 +50,8 @@ def weighted_mse(
     squared_error = (prediction - target).square()
     error = (cell_weight * squared_error).flatten(1).mean(1)
 
-    return (error * level_weight(alpha_bar)).mean()
-
-
-def level_weight(alpha_bar: Tensor) -> Tensor:
-    """50 / (SNR + 1), at most 1, for squared factors of the signal in 0..1, of any shape.
-
-    Where the signal dominates (SNR > 49), the error is mostly unpredictable detail: after min-SNR (Hang et al. 2023,
-    arXiv 2303.09556).
-    """
-    return (50 * (1 - alpha_bar)).clamp(max=1)  # 1 / (SNR + 1) = 1 - alpha_bar
+    level_weight = (50 * (1 - alpha_bar)).clamp(max=1)  # 1 / (SNR + 1) = 1 - alpha_bar
+    return (error * level_weight).mean()
 
 
 def phrase_tokens(text: ClipText, scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
