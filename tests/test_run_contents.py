@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import Altered
 
 import animatic
+from animatic import files
 from animatic.benchmarks.contents import contents, digest_of_folder
 from animatic.benchmarks.generate import RunPart, prepare, settings_of, work
 from animatic.benchmarks.jobs import DONE, TODO
@@ -62,15 +64,19 @@ def test_a_name_comes_after_its_bytes(tmp_path, monkeypatch):
     calls = []
     names = {}  # file handle -> what it is of
 
-    def opened(path, *rest, inner=os.open, **more):
-        handle = inner(path, *rest, **more)
+    def opened(path, *rest, **more):
+        handle = os.open(path, *rest, **more)
         names[handle] = Path(path)
         return handle
 
-    monkeypatch.setattr(os, "open", opened)
-    monkeypatch.setattr(os, "fsync", lambda handle: calls.append(("sync", names[handle])))
-    rename = os.replace
-    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("name", Path(b))), rename(a, b)))
+    def synced(handle):
+        calls.append(("sync", names[handle]))
+
+    def named(source, target):
+        calls.append(("name", Path(target)))
+        os.replace(source, target)
+
+    monkeypatch.setattr(files, "os", Altered(os, open=opened, fsync=synced, replace=named))
     final = tmp_path / "new" / "made.mp4"
     with replacing(final) as temporary:
         temporary.write_bytes(b"frames")
@@ -80,14 +86,13 @@ def test_a_name_comes_after_its_bytes(tmp_path, monkeypatch):
 def test_a_row_says_done_after_its_file_is_on_the_disk(tmp_path, monkeypatch):
     run = prepare(tmp_path / "run", LVD, SETTINGS)
     seen = []
-    rename = os.replace
 
     def named(source, target):
         if Path(target).parent.name == "made":
             seen.append((Path(target).name, Run(run.folder).states().get(DONE, 0)))
-        rename(source, target)
+        os.replace(source, target)
 
-    monkeypatch.setattr(os, "replace", named)
+    monkeypatch.setattr(files, "os", Altered(os, replace=named))
     work(run, RunPart(2), maker=ToyRenderer())
     names = [name for name, _ in seen]
     assert sorted(count for name, count in seen if name.endswith(".mp4")) == [0, 1]

@@ -11,6 +11,7 @@ import time
 
 import httpx
 import pytest
+from conftest import Altered
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
@@ -59,7 +60,7 @@ def ended(studio, name, state=DONE, seconds=60.0):
 def test_guessing_becomes_slow(monkeypatch):
     """1,417 guesses a second were answered before; now some tries are free, then each costs twice the last."""
     now = [1000.0]
-    monkeypatch.setattr(passwords.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(passwords, "time", Altered(time, monotonic=lambda: now[0]))
     guard = Guard("open sesame")
     tried = 0
     while now[0] < 1000 + 3600:
@@ -78,7 +79,7 @@ def test_guessing_becomes_slow(monkeypatch):
 
 def test_what_was_wrong_long_ago_is_forgiven(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(passwords.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(passwords, "time", Altered(time, monotonic=lambda: now[0]))
     guard = Guard("x")
     for _ in range(50):
         guard.lets_in("a", basic("y"))

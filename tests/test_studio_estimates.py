@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("gradio", reason="the studio's extra is not installed")
 
-from conftest import needs_browser
+from conftest import Altered, needs_browser
 from test_studio_page import browser, page, server  # noqa: F401 - fixtures
 
 import animatic
@@ -242,7 +242,7 @@ def test_closing_waits_for_the_rehearsal_at_hand(monkeypatch):
 
 def test_the_timer_leaves_out_what_is_no_step(monkeypatch):
     clock = iter([10.0, 16.0])
-    monkeypatch.setattr(estimates_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(estimates_module, "time", Altered(time, monotonic=lambda: next(clock)))
     timer = StepTimer()
     timer.on_progress(RENDERING, 0, 3)
     timer.on_progress(RENDERING, 1, 3)

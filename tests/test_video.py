@@ -1,10 +1,13 @@
 """Videos to files and back: pixels, timing and what they were made from."""
 
+import os
 import random
 
 import numpy as np
 import pytest
+from conftest import Altered
 
+from animatic import files
 from animatic.contact_sheet import contact_sheet
 from animatic.errors import AnimaticError
 from animatic.scene import Scene, Track
@@ -74,7 +77,11 @@ def test_bad_input(video, tmp_path):
 def test_a_failed_write_leaves_the_old_file(video, tmp_path, monkeypatch):
     path = video.save(tmp_path / "v.gif")
     before = path.read_bytes()
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "os", Altered(os, replace=interrupted))
     with pytest.raises(KeyboardInterrupt):
         Video(255 - video.frames).save(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["v.gif"]
