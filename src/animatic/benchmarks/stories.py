@@ -74,12 +74,12 @@ def story(rng: random.Random, nouns: Collection[str]) -> Story:
     return tuple(scenes)
 
 
-def isolated(scenes: Story, backbone: Backbone, method: str, seed: int, steps: int) -> Video:
+def isolated(scenes: Story, backbone: Backbone, method: str, seed: int, **options: Any) -> Video:
     """Every scene a clip of its own, one after the other."""
     # A seed of its own for each scene, as for any two clips.
     videos = []
     for i, scene in enumerate(scenes):
-        videos.append(render(scene, backbone, method, seed + i, steps=steps))
+        videos.append(render(scene, backbone, method, seed + i, **options))
     return joined(videos)
 
 
@@ -93,7 +93,9 @@ def colours(frames: np.ndarray) -> np.ndarray:
     return means / 127.5 - 1
 
 
-def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence[str], weights: str) -> Iterator[Row]:
+def stories(
+    backbone: Backbone, n: int, seed: int, methods: Sequence[str], weights: str, **options: Any
+) -> Iterator[Row]:
     """A row per method. "isolated METHOD" renders each scene as a clip of its own, other names render whole stories."""
     rng = random.Random(seed)
     detector = ToyDetector()
@@ -106,7 +108,7 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
         make = render if name == method else isolated
         rows: list[dict[str, float]] = []
         for i, scenes in enumerate(sampled):
-            video = make(scenes, backbone, name, seed + 10 * i, steps=steps)
+            video = make(scenes, backbone, name, seed + 10 * i, **options)
 
             # Without CLIP mean colours show cuts, too.
             if clip:
@@ -120,7 +122,7 @@ def stories(backbone: Backbone, n: int, seed: int, steps: int, methods: Sequence
         yield {"method": method, "features": weights or "colours", **means(rows, 4)}
 
 
-def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
+def swaps(backbone: Backbone, n: int, seed: int, **options: Any) -> Iterator[Row]:
     """Word swap: whether the new object is generated, and where the old one was."""
     rng = random.Random(seed)
     detector = ToyDetector()
@@ -132,7 +134,7 @@ def swaps(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
         # A prompt and its edit differ in one noun.
         place = rng.choice(toyworld.BACKGROUNDS)
         scene = Scene(f"{article(old)} {PLACES[place]}")
-        request = request_of((scene,), backbone, "none", seed + i, steps=steps)
+        request = request_of((scene,), backbone, "none", seed + i, **options)
         videos = generate_versions(request.edited(Edit(swap={old: new})), backbone)
         before, after = (detector.surest(video.frames) for video in videos)
 
@@ -158,7 +160,7 @@ def _alike(rng: random.Random, nouns: Sequence[str]) -> tuple[str, str]:
             return a, b
 
 
-def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
+def weights(backbone: Backbone, n: int, seed: int, steps: int, guidance: float | None) -> Iterator[Row]:
     """Attention reweighting of a colour's token by five factors: how much of the colour the object's pixels have."""
     rng = random.Random(seed)
     detector = ToyDetector()
@@ -174,7 +176,7 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
 
         # The source and one edit per factor, from the same noise.
         factors = {1 + k: {token: factor} for k, factor in enumerate(FACTORS)}
-        controls = [Guidance(), Reweight(factors), PromptToPrompt()]
+        controls = [Guidance(guidance), Reweight(factors), PromptToPrompt()]
         noise = backbone.noise([seed + i], backbone.geometry.frames, toyworld.SIZE, toyworld.SIZE)
         x = noise.expand(count, -1, -1, -1, -1).contiguous()
         scenes = [Scene(prompt)] * count
@@ -191,7 +193,7 @@ def weights(backbone: Backbone, n: int, seed: int, steps: int) -> Iterator[Row]:
             for frame, found in zip(video, detections, strict=True):
                 if found:
                     hues.append(_hue(frame, found.box, target))
-            values.append(np.mean(hues))
+            values.append(np.mean(hues) if hues else np.nan)
         if not np.isnan(values).any():
             rows.append(values[1:])
 
@@ -248,6 +250,7 @@ def main(
     n: Annotated[int, typer.Option(help="Stories, or edits.")] = 50,
     seed: int = 0,
     steps: int = 25,
+    guidance: Annotated[float | None, typer.Option(help="Scale; the model's own if not given.")] = None,
     tables: Annotated[str, typer.Option(help="Which to measure, of stories,swap,weight.")] = "stories,swap,weight",
     methods: Annotated[str, typer.Option(help="Rows of stories.")] = "isolated lvd-gligen,ditctrl+gligen",
     clip: Annotated[str, typer.Option(help="CLIP weights; '' compares colours.")] = "",
@@ -255,13 +258,14 @@ def main(
     """Print one line of JSON per row: settings, n, and means."""
     torch.set_num_threads(1)
     backbone = load(model)
+    options = {"steps": steps, "guidance": guidance}
     for table in tables.split(","):
         if table == "stories":
-            rows = stories(backbone, n, seed, steps, methods.split(","), clip)
+            rows = stories(backbone, n, seed, methods.split(","), clip, **options)
         else:
-            rows = {"swap": swaps, "weight": weights}[table](backbone, n, seed, steps)
+            rows = {"swap": swaps, "weight": weights}[table](backbone, n, seed, **options)
         for row in rows:
-            values = {"table": table, "n": n, "seed": seed, "steps": steps, **row}
+            values = {"table": table, "n": n, "seed": seed, **options, **row}
             print(json.dumps(values), flush=True)
 
 

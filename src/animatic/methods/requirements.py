@@ -11,7 +11,7 @@ from ..core.control import Control
 from ..errors import AnimaticError
 
 GROUNDING, TEXT_MAPS = "grounding", "text maps"
-GROUNDED_VIDEO = "mini, modelscope-gligen or zeroscope-gligen"
+GROUNDED_VIDEO = "mini-2, modelscope-gligen or zeroscope-gligen"
 GROUNDED_IMAGES = "sd14-gligen or sd21-gligen"
 
 
@@ -44,7 +44,7 @@ def _lacking(need: str, backbone: Backbone) -> str:
         return f"{reason}; want --model {models}, or {other}"
     if need == TEXT_MAPS:
         reason = f"reads attention to the words of the prompt, which {backbone.name} does not have"
-        return f"{reason}; want {other}, or --model mini"
+        return f"{reason}; want {other}, or --model mini-2"
     provided = ", ".join(sorted(backbone.provides))
     return f"needs {need}, and {backbone.name} provides {provided}; want --method none, which any model can do"
 
