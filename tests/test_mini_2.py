@@ -82,3 +82,10 @@ def test_words_that_it_has_never_read_are_told():
     )
     with pytest.warns(UserWarning, match="mini-2 has never read 'grey', 'old': such words may change nothing, or"):
         animatic.render(odd, "mini-2", steps=1, frames=1)
+
+
+@pytest.mark.parametrize(("length", "named"), [(40, "r" * 40), (41, "r" * 39 + "…")])
+def test_a_long_prompt_is_named_by_its_beginning(length, named):
+    odd = replace(BALL, prompt="r" * length, tracks=(replace(BALL.tracks[0], phrase="old ball"),))
+    with pytest.warns(UserWarning, match=f"scene '{named}': mini-2 has never read 'old'"):
+        animatic.render(odd, "mini-2", steps=1, frames=1)

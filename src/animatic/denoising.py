@@ -24,6 +24,7 @@ from .start_noise import FirstLatents, first_latents
 from .timeline import Timeline
 from .video import check_rate
 
+QUOTED = 40  # characters of a prompt that a note names
 Encoder: TypeAlias = Callable[[Sequence[Any], Backbone], Conditioning]
 
 
@@ -73,7 +74,8 @@ def denoised_stories(
     # the method's controls, and around and inside them those of edits
     controls = bound.controls(shown)
     for each in shown:
-        scene = f"scene {each.prompt[:40]!r}"
+        beginning = each.prompt if len(each.prompt) <= QUOTED else each.prompt[: QUOTED - 1] + "…"
+        scene = f"scene {beginning!r}"
         for note in bound.notes(each, controls):
             warn(note if note.startswith("scene ") else f"{scene}: {note}")
     controls = edit_controls(bound, controls, stories, noise is not None)
