@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import animatic
 from animatic.cli import main
+from animatic.core import counting
 from animatic.core.attention import fused_attention
 from animatic.core.types import AttentionMapRequest, Branch, Conditioning, Step
 from animatic.errors import AnimaticError
@@ -59,8 +60,12 @@ def conditioning(branches):
 
 @pytest.mark.slow("passes of a network of medium width")
 @pytest.mark.parametrize("save_memory", [False, True])
-def test_memory_is_what_a_run_takes(folder, save_memory):
+def test_memory_is_what_a_run_takes(folder, save_memory, monkeypatch):
+    """The count is what the hungriest processor takes: all others take between that and no copies of a convolution."""
     rehearsal = animatic.rehearse(str(folder), "lvd", save_memory=save_memory)
+    with monkeypatch.context() as patch:
+        patch.setattr(counting, "CONVOLUTIONS", ())
+        without_copies = animatic.rehearse(str(folder), "lvd", save_memory=save_memory)
     model = animatic.load(str(folder))
     if save_memory:
         model.save_memory()
@@ -80,7 +85,9 @@ def test_memory_is_what_a_run_takes(folder, save_memory):
     truth = {"denoising": predict, "guiding": guide, "decoding": lambda: model.decode(x[:1])}
     for stage, run in truth.items():
         run()  # what is allocated once
-        assert getattr(rehearsal, stage) == pytest.approx(most_allocated(run), rel=TOLERANCE), stage
+        least, most = getattr(without_copies, stage), getattr(rehearsal, stage)
+        assert least <= most < 1.25 * least, stage
+        assert (1 - TOLERANCE) * least < most_allocated(run) < (1 + TOLERANCE) * most, stage
     weights = sum(p.nbytes for part in (model.unet, model.vae, model.text) for p in part.parameters())
     assert sum(rehearsal.weights.values()) == pytest.approx(weights, rel=0.01)
 
