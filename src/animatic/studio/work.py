@@ -270,19 +270,18 @@ class Studio(JobChecks):
         job = self._with_room(name, lambda: self._begin(name))
         if job is None:
             return
-        record = job.record
 
         # whatever happens the record gets its end, or the page would wait for it forever
         began = time.monotonic()
         try:
-            wanted = JobRequest.of(record.request)
+            wanted = JobRequest.of(job.record.request)
             save_story(wanted.story, job.folder / "story.json")
             added = self.loras.files_of(wanted.generation)  # now: one may be deleted meanwhile
             model = self.models.of(wanted.generation, self.loras)
             free = free_memory()
-            notes = self._check_on(wanted, model, free) if record.action == "render" else []
+            notes = self._check_on(wanted, model, free) if job.record.action == "render" else []
             with stoppable(model, job), contained(self._room(free)):
-                files = ACTIONS[record.action](job, wanted, model, self.log)
+                files = ACTIONS[job.record.action](job, wanted, model, self.log)
             for request, seconds in job.step_seconds:
                 self.estimates.measured(Setup.of(replace(request, loras=added), model), seconds)
             end: dict[str, Any] = {"state": DONE, "files": tuple(files), "message": "; ".join(notes)}

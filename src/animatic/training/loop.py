@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import math
 import time
@@ -25,7 +24,8 @@ from torch import Tensor, nn
 from ..backbones.components import Components
 from ..core.arithmetic import ceil_div
 from ..errors import AnimaticError
-from ..files import sync, sync_tree, write_atomically
+from ..files import sync, sync_tree
+from . import step_log
 from .checkpoints import claim, load_checkpoint, save_checkpoint
 from .matching import Note
 from .settings import RENAMED, TrainingSettings
@@ -142,7 +142,7 @@ class Trainer(ABC):
         # Resume.
         self.step = load_checkpoint(accelerator, self.out, ema)
         if accelerator.is_main_process:
-            self._shorten_log()
+            step_log.shorten(self.out, self.step)
         if settings.log:
             accelerator.init_trackers("animatic", config=asdict(settings))
 
@@ -172,7 +172,7 @@ class Trainer(ABC):
             # Checkpoints and samples.
             if self.step % settings.save_every == 0 or self.step == last_step:
                 if accelerator.is_main_process:
-                    sync(self.out / "log.jsonl")  # a checkpoint is never ahead of its log
+                    sync(step_log.file_of(self.out))  # a checkpoint is never ahead of its log
                 save_checkpoint(accelerator, self.out, self.step, ema, settings.keep_checkpoints)
             is_sampling_step = settings.sample_every and self.step % settings.sample_every == 0
             if is_sampling_step and accelerator.is_main_process:
@@ -226,24 +226,8 @@ class Trainer(ABC):
             rate = self.settings.learning_rate
             raise AnimaticError(f"step {self.step}: the loss is {loss}; want a lower learning rate, now {rate:g}")
 
-    def _shorten_log(self) -> None:
-        """Drop the lines of steps after the checkpoint: they are taken again, and each step has one line."""
-        file = self.out / "log.jsonl"
-        if not file.exists():
-            return
-        kept = []
-        for line in file.read_text("utf-8", errors="replace").splitlines(keepends=True):
-            # lines after the last checkpoint are cut by a kill, and of any bytes after a power cut
-            try:
-                step = json.loads(line)["step"] if line.endswith("}\n") else self.step + 1
-            except ValueError:
-                continue
-            if step <= self.step:
-                kept.append(line)
-        write_atomically(file, "".join(kept).encode())
-
     def _log(self, loss: float, seconds_per_step: float) -> None:
-        """Pass the values of a step to `watch`, to `log.jsonl` and to the tracker."""
+        """Pass the values of a step to `watch`, to the log and to the tracker."""
         settings = self.settings
         clips_per_step = settings.batch_size * settings.gradient_accumulation * self.accelerator.num_processes
         seconds_left = seconds_per_step * (settings.steps - self.step)
@@ -255,10 +239,8 @@ class Trainer(ABC):
         }
         values |= self.log_values()
 
-        # Everything that is logged can be read while the run goes on.
         self.watch(self.step, settings.steps, values)
-        with (self.out / "log.jsonl").open("a") as log:
-            print(json.dumps({"step": self.step, **values}), file=log)
+        step_log.append(self.out, self.step, values)
         if settings.log:
             self.accelerator.log(values, step=self.step)
 
