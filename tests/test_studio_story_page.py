@@ -26,9 +26,12 @@ def value(page, path):  # noqa: F811
 
 
 def choose(page, method):  # noqa: F811
-    with page.expect_response("**/api/fields"):
-        page.select_option("#method", method)
-    page.wait_for_timeout(100)
+    page.select_option("#method", method)
+    wait_for_settings(page, method)
+
+
+def wait_for_settings(page, method):  # noqa: F811
+    page.wait_for_selector(f'#fields[data-method="{method}"]', state="attached", timeout=30_000)
 
 
 def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
@@ -56,9 +59,8 @@ def test_a_story_in_one_take_and_opened_again(page):  # noqa: F811
     page.reload()
     page.wait_for_selector(".box")
     page.click("#to-gallery")
-    with page.expect_response("**/api/fields"):
-        page.click("#cards button:text('Open')")
-    page.wait_for_timeout(100)
+    page.click("#cards button:text('Open')")
+    wait_for_settings(page, "ditctrl")
     shown = [page.input_value(name) for name in ("#method", "#seed", "#steps", "#size")]
     assert shown == ["ditctrl", "3", "1", "48x64"]
     assert value(page, "guidance.scale") == "3.5" and page.is_checked("#attention") and page.is_checked("#none")
@@ -151,3 +153,25 @@ def test_what_joins_the_scenes_of_a_story(page):  # noqa: F811
         page.click('[aria-label="Remove this scene"]')
     assert joins.count() == 0 and page.is_hidden("#joins")
     assert "transitions" not in sent(page) and "overlap" not in sent(page)
+
+
+def test_what_is_typed_before_an_answer_stays_and_a_late_answer_changes_nothing(page):  # noqa: F811
+    choose(page, "lvd")
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    held = []
+    page.route("**/api/fields", lambda route: held.append(route))
+    page.select_option("#method", "boxdiff")
+    page.fill('[data-path="energy.scale"]', "12")
+    page.select_option("#method", "backward-guidance")
+    while len(held) < 2:
+        page.wait_for_timeout(50)
+    early, late = held
+
+    # the answers come in the other order
+    late.continue_()
+    wait_for_settings(page, "backward-guidance")
+    assert value(page, "energy.scale") == "12"
+    with page.expect_response("**/api/fields"):
+        early.continue_()
+    page.wait_for_timeout(500)
+    assert page.get_attribute("#fields", "data-method") == "backward-guidance"

@@ -62,14 +62,21 @@ function drawForm() {
 
 /** Show the settings of the chosen method; what somebody changed stays, where the method has it. */
 export async function loadFields() {
+  const wanted = { model: $("model").value, method: chosenMethod() };
+  $("about").textContent = options.methods[wanted.method] ?? "";
+  for (const name of JOINS) $(name).placeholder = roundedText(options.layouts[wanted.method]?.[name]);
+  draw();
+  const [settings] = await Promise.all([ask("fields", wanted), loadSizes()]);
+
+  // a later choice has an answer of its own
+  if (wanted.model !== $("model").value || wanted.method !== chosenMethod()) return;
+
+  // only now: what is typed until the answer comes stays too
   const changed = { ...opened, ...changedSettings() };
   opened = {};
-  $("about").textContent = options.methods[chosenMethod()] ?? "";
-  for (const name of JOINS) $(name).placeholder = roundedText(options.layouts[chosenMethod()]?.[name]);
-  draw();
-  const [settings] = await Promise.all([ask("fields", { model: $("model").value, method: chosenMethod() }), loadSizes()]);
   $("setting-names").replaceChildren(...[...SAMPLED, ...settings.map((setting) => setting.path)].map((value) => make("option", { value })));
   $("fields").replaceChildren(...settings.map((setting) => settingField(setting, changed[setting.path] ?? setting.default)));
+  $("fields").dataset.method = wanted.method;
 }
 
 const roundedText = (number) => (number === undefined ? "" : String(Number(number.toFixed(3))));
@@ -185,5 +192,6 @@ export function openRequest(request) {
   openFirstImage(generation);
   openLoras(generation.loras ?? []);
   $("fields").replaceChildren();
+  delete $("fields").dataset.method;
   opened = settings;
 }
