@@ -137,11 +137,12 @@ def package(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def quick_codec(monkeypatch):
-    """The toy world's codec is fitted to a hundred frames: two thousand take seconds, and what is tested is not it."""
-    from animatic.toy import train_decoder
+def quick_start(monkeypatch):
+    """Codec and tokenizer of the toy world are fitted to a hundred frames and captions: thousands take seconds."""
+    from animatic.toy import mini, train_decoder
 
     monkeypatch.setattr(train_decoder, "FITTED", 100)
+    monkeypatch.setattr(mini, "CAPTIONS", 100)
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def stored_by(call: Callable[[Tensor], Any], x: Tensor) -> tuple[int, Any]:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()), result
 
 
-@pytest.mark.usefixtures("quick_codec")
+@pytest.mark.usefixtures("quick_start")
 def test_an_optimiser_step_of_the_toy_trainer(tmp_path, monkeypatch):
     """AdamW is one kernel, and the device of the network, which diffusers walks its modules for, hardly asked for."""
     from diffusers.models import modeling_utils

@@ -139,7 +139,7 @@ def test_the_matrix_is_counted_in_half_precision():
 
 
 @pytest.mark.slow("optimiser steps of a toy trainer")
-@pytest.mark.usefixtures("quick_codec")
+@pytest.mark.usefixtures("quick_start")
 def test_trainers_are_measured(monkeypatch, capsys):
     import training
 

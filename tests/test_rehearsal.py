@@ -32,6 +32,11 @@ def medium():
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def quick_measurement(monkeypatch):
+    monkeypatch.setattr("animatic.rehearsal.SECONDS", 0.05)
+
+
 @pytest.fixture
 def folder(tmp_path):
     made = tiny.folder(tmp_path / "medium", medium())

@@ -30,7 +30,7 @@ from animatic.toy.train_mini import MiniTrainer
 from animatic.toy.trajectories import Trajectories
 
 FRAMES = world.FRAMES
-pytestmark = pytest.mark.usefixtures("quick_codec")
+pytestmark = pytest.mark.usefixtures("quick_start")
 
 
 def test_the_detector_is_right_to_a_pixel() -> None:

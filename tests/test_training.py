@@ -123,7 +123,7 @@ def test_left_out_time_layers_are_what_fresh_ones_do(model):
 
 
 @pytest.mark.slow("trains twice, once in three parts")
-@pytest.mark.usefixtures("quick_codec")
+@pytest.mark.usefixtures("quick_start")
 def test_resume_is_the_same_run(tmp_path):
     whole = CurriculumConfig(
         still_steps=2, clip_steps=2, stills=2, clips=1, warmup_steps=1, decay=1, still_fraction=0.0
@@ -137,7 +137,7 @@ def test_resume_is_the_same_run(tmp_path):
     assert resumed.geometry == mini.GEOMETRY and resumed.defaults == mini.DEFAULTS
 
 
-@pytest.mark.usefixtures("quick_codec")
+@pytest.mark.usefixtures("quick_start")
 def test_another_plan_does_not_go_on_with_a_run(tmp_path):
     plan = CurriculumConfig(still_steps=1, clip_steps=0, stills=2, warmup_steps=1, decay=1)
     MiniTrainer(plan, tmp_path).train()

@@ -22,6 +22,7 @@ from .world import BACKGROUNDS, FPS, FRAMES, NOUNS, SIZE
 PATCH, CHANNELS = 4, 12  # pixels on the side of a cell of the latents, and its channels
 LENGTH = 64  # tokens in a prompt
 WIDTH = 96  # channels of a token state
+CAPTIONS = 4000  # of stills, and as many of clips, that the tokenizer is trained on
 GEOMETRY = Geometry(FRAMES, SIZE, SIZE, channels=CHANNELS, vae_spatial_ratio=PATCH, fps=FPS, max_frames=64)
 # guided in the first half alone: later it amplifies errors of colour
 DEFAULTS = ModelDefaults(steps=20, guidance=4.0, guidance_interval=(0.0, 0.5), method="lvd-gligen")
@@ -110,5 +111,5 @@ def new_tokenizer(rng: random.Random) -> Any:
     """A tokenizer trained on toy captions, each word of which is one token."""
     captions = []
     for frames in (1, FRAMES):
-        captions += [invent(rng, frames).prompt for _ in range(4000)]
+        captions += [invent(rng, frames).prompt for _ in range(CAPTIONS)]
     return train_tokenizer(captions, LENGTH)
