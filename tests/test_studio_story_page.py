@@ -163,7 +163,9 @@ def test_what_is_typed_before_an_answer_stays_and_a_late_answer_changes_nothing(
     page.select_option("#method", "boxdiff")
     page.fill('[data-path="energy.scale"]', "12")
     page.select_option("#method", "backward-guidance")
-    while len(held) < 2:
+    for _ in range(600):
+        if len(held) == 2:
+            break
         page.wait_for_timeout(50)
     early, late = held
 

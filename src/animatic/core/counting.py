@@ -1,7 +1,8 @@
 """What a computation costs, without computing it: operations, and the most memory that its tensors take at once.
 
 Tensors are on torch's meta device. Attention is counted as a fused kernel, which never stores the matrix of queries x
-keys; convolutions on a CPU as oneDNN computes them, on copies of input, weight and output in its own layout.
+keys; convolutions on a CPU as oneDNN computes them, with copies of input, weight and output beside the output. That is
+what the hungriest processors take (with AVX-512); others make the output when the copy of the input is gone.
 """
 
 from __future__ import annotations
